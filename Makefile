@@ -1,0 +1,107 @@
+# mrcproxy: build, test, release. `make help` lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The steps of `test` come one after the other, under -j too: whole-daemon tests want the machine for themselves.
+.NOTPARALLEL:
+
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+# The version comes from git describe below. Go's own stamping fails where the checkout belongs to another user.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BIN       ?= mrcproxy
+IMAGE     ?= mrcproxy
+FUZZTIME  ?= 10s
+BENCH     ?= .
+ARGS      ?=
+
+# Debian packages the tests need, each as package:proof. A proof is a command, or a file when it starts with a slash.
+# gcc and libc6-dev are for -race; sip-tester is SIPp; prometheus is for promtool (where an init system runs, its
+# service is started too: `systemctl disable --now prometheus` if that is not wanted).
+DEB_PACKAGES := \
+	gcc:gcc \
+	libc6-dev:/usr/include/stdio.h \
+	iproute2:ip \
+	prometheus:promtool \
+	sip-tester:sipp
+
+# A test binary that runs longer than this is killed, with the stacks of all its goroutines.
+TEST_TIMEOUT ?= 20m
+
+.PHONY: help deps fmt-check vet build-all test unit daemon build lint fuzz bench demo docker clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that tests need, when they are missing (as root)
+	@missing=(); \
+	for entry in $(DEB_PACKAGES); do \
+		proof=$${entry#*:}; \
+		if [[ $$proof == /* ]]; then [[ -e $$proof ]] || missing+=("$${entry%%:*}"); \
+		else command -v "$$proof" >/dev/null || missing+=("$${entry%%:*}"); fi; \
+	done; \
+	if (( $${#missing[@]} == 0 )); then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "make deps: missing: $${missing[*]} (Debian package names), and there is no apt-get here" >&2; exit 1; \
+	fi; \
+	if (( $$(id -u) != 0 )); then \
+		echo "make deps: missing Debian packages: $${missing[*]}. Run this, then make again:" >&2; \
+		echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends $${missing[*]}" >&2; exit 1; \
+	fi; \
+	echo "make deps: installing $${missing[*]}"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq; \
+	apt-get install -y -qq --no-install-recommends "$${missing[@]}"
+
+fmt-check: ## fail on a Go file that gofmt would change
+	@out=$$(gofmt -l .); if [[ -n $$out ]]; then echo "gofmt would change:" >&2; echo "$$out" >&2; exit 1; fi
+
+vet: ## go vet
+	go vet ./...
+
+build-all: ## compile every package
+	go build ./...
+
+# Every package but the whole-daemon tests, which daemon runs alone.
+unit: ## tests of the packages, with the race detector
+	@all=$$(go list ./...); \
+	pkgs=$$(grep -v -E '/test(/|$$)' <<<"$$all"); \
+	echo "go test -race -timeout $(TEST_TIMEOUT) (all but ./test/...)"; \
+	go test -race -timeout $(TEST_TIMEOUT) $$pkgs
+
+daemon: ## tests of the whole daemon, one package at a time
+	go test -race -count=1 -p 1 -timeout $(TEST_TIMEOUT) ./test/...
+
+test: deps fmt-check vet build-all unit daemon ## everything that must pass, from missing packages on
+
+build: ## the static binary, ./mrcproxy
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/mrcproxy
+
+lint: ## golangci-lint by .golangci.yml
+	@command -v golangci-lint >/dev/null || { \
+		echo "golangci-lint (version 2) is not installed. To install it:" >&2; \
+		echo "  go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@latest" >&2; exit 1; }
+	golangci-lint run ./...
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@list=$$(go test -list '^Fuzz' ./...); \
+	awk '/^Fuzz/ {name[++n] = $$1; next} /^ok/ {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' <<<"$$list" | \
+	while read -r pkg name; do \
+		echo "fuzz $$pkg $$name"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+	done
+
+bench: ## Go benchmarks (BENCH=regexp)
+	@all=$$(go list ./...); \
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $$(grep -v -E '/test(/|$$)' <<<"$$all")
+
+demo: ## the proxy with simulated servers and a client (ARGS="--for 20s")
+	go run ./cmd/mrcproxy demo $(ARGS)
+
+docker: ## the container image
+	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) .
+
+clean: ## remove what build made
+	rm -f $(BIN)
