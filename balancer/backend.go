@@ -1,0 +1,129 @@
+package balancer
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// State is what the balancer has been told about a backend.
+type State uint8
+
+const (
+	// Unknown has not been probed yet; the backend is used.
+	Unknown State = iota
+	// Up is used.
+	Up
+	// Down is not used.
+	Down
+	// Draining keeps its sessions and gets no new ones.
+	Draining
+	// Removed is no longer configured and keeps its sessions until they end. Seen in a View only.
+	Removed
+)
+
+// String returns the state in lower case.
+func (s State) String() string {
+	switch s {
+	case Unknown:
+		return "unknown"
+	case Up:
+		return "up"
+	case Down:
+		return "down"
+	case Draining:
+		return "draining"
+	case Removed:
+		return "removed"
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// Backend is one server of one cluster, identified by the cluster's name and its URI. It survives Apply. All methods
+// are safe for concurrent use.
+type Backend struct {
+	// Read by every pick, so kept together. Written under home.mu, but for leases, which a Release lowers without it.
+	leases   atomic.Int64
+	capacity atomic.Int64
+	weight   atomic.Int64
+	state    atomic.Uint32
+	removed  atomic.Bool
+
+	// Guarded by home.mu.
+	turn      uint64 // when last picked, in picks of the cluster: the lowest goes first among equals
+	current   int64  // running weight of smooth weighted round robin
+	holdUntil time.Time
+
+	picked atomic.Uint64
+	idc    atomic.Pointer[string]
+
+	// Never changed.
+	owner   *Balancer
+	home    *cluster
+	id      uint32
+	uri     string
+	network string
+	addr    netip.AddrPort
+	user    string
+}
+
+// backendID is FNV-1a over the identity: the same in every process, so that it can be carried in messages.
+func backendID(cluster, uri string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(cluster + "\x00" + uri))
+	return h.Sum32()
+}
+
+func newBackend(owner *Balancer, home *cluster, s BackendSpec) *Backend {
+	return &Backend{
+		owner: owner, home: home, id: backendID(home.name, s.URI),
+		uri: s.URI, network: s.Network, addr: s.Addr, user: s.User,
+	}
+}
+
+// Cluster is the name of the cluster the backend belongs to.
+func (b *Backend) Cluster() string { return b.home.name }
+
+// URI is the SIP URI as configured.
+func (b *Backend) URI() string { return b.uri }
+
+// Network is "udp" or "tcp".
+func (b *Backend) Network() string { return b.network }
+
+// Addr is where the server listens for SIP.
+func (b *Backend) Addr() netip.AddrPort { return b.addr }
+
+// User is the user part of the URI, which may be empty.
+func (b *Backend) User() string { return b.user }
+
+// ID is a hash (FNV-1a, 32 bits) of cluster and URI, the same in every process.
+func (b *Backend) ID() uint32 { return b.id }
+
+// IDC is the data centre of the backend's group.
+func (b *Backend) IDC() string { return *b.idc.Load() }
+
+// Sessions is the number of leases held.
+func (b *Backend) Sessions() int { return int(b.leases.Load()) }
+
+// Capacity is how many sessions the backend accepts at once, or Unlimited.
+func (b *Backend) Capacity() int { return int(b.capacity.Load()) }
+
+// Weight is the configured weight.
+func (b *Backend) Weight() int { return int(b.weight.Load()) }
+
+// State is what SetState was last told; a backend starts as Unknown.
+func (b *Backend) State() State { return State(b.state.Load()) }
+
+// held reports whether the backend is passed over at now. home.mu is held.
+func (b *Backend) held(now time.Time) bool {
+	if b.holdUntil.IsZero() {
+		return false
+	}
+	if now.Before(b.holdUntil) {
+		return true
+	}
+	b.holdUntil = time.Time{}
+	return false
+}
