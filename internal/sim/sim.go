@@ -1,0 +1,66 @@
+// Package sim holds simulated MRCPv2 servers and a FreeSWITCH-like client, with
+// faults, for demonstrations and for tests of the whole daemon.
+//
+// It owns the sockets it opens and the goroutines behind them: Server.Stop,
+// Client.Close and Fleet.Stop return after the last of them ended. Messages are
+// read with sipgo's parser, but headers stay the text that came in, so that what
+// is echoed (Via, Record-Route, From, To) is echoed byte for byte.
+//
+// It never speaks MRCP or RTP (an answer's SDP names a port, nothing listens
+// there), never resolves SRV, never authenticates, and never reads anything of
+// the proxy it is pointed at: it knows only what is on the wire.
+package sim
+
+import (
+	"fmt"
+	"time"
+)
+
+// Timers of RFC 3261 17.1.1.1. T1 is the default; both ends can be given another.
+const (
+	defaultT1 = 500 * time.Millisecond
+	t1ToT2    = 8  // T2 is 4 s for a T1 of 500 ms
+	t1ToEnd   = 64 // Timers B, F, H: 32 s for a T1 of 500 ms
+)
+
+// Fault is a way for a Server to misbehave. The zero value is None.
+type Fault uint64
+
+// The faults of a Server; Refuse makes the remaining one.
+const (
+	None    Fault = iota
+	Silent        // receives, never sends anything: a dead process behind open sockets
+	Zombie        // answers OPTIONS; INVITE and CANCEL get nothing: an engine that hangs
+	Slow          // answers INVITE with 100 and then nothing; CANCEL ends it with 487
+	Offline       // INVITE, re-INVITE and OPTIONS get 503, as UniMRCP set offline does
+	refusing
+)
+
+// Refuse is the fault of answering every new INVITE with code (300 to 699), and
+// with Retry-After when retryAfter is a second or more. OPTIONS still gets 200.
+func Refuse(code int, retryAfter time.Duration) Fault {
+	return refusing | Fault(code&0x3ff)<<8 | Fault(retryAfter/time.Second)<<24
+}
+
+func (f Fault) kind() Fault { return f & 0xff }
+func (f Fault) code() int   { return int(f >> 8 & 0x3ff) }
+func (f Fault) retry() int  { return int(f >> 24) }
+
+// String gives the fault's name, "refuse 503" for Refuse(503, …).
+func (f Fault) String() string {
+	switch f.kind() {
+	case None:
+		return "none"
+	case Silent:
+		return "silent"
+	case Zombie:
+		return "zombie"
+	case Slow:
+		return "slow"
+	case Offline:
+		return "offline"
+	case refusing:
+		return fmt.Sprintf("refuse %d", f.code())
+	}
+	return fmt.Sprintf("Fault(%d)", uint64(f))
+}
