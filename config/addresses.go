@@ -1,0 +1,153 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const sipPort = 5060
+
+func (b *builder) listen(texts []string) []Listener {
+	var all []Listener
+	for i, text := range texts {
+		l, err := parseListener(text)
+		switch {
+		case err != nil:
+			b.fail(index("listen", i), "%s", err)
+		case l.Addr.Port() != 0 && slices.Contains(all, l):
+			b.fail(index("listen", i), "%s is given twice", text)
+		}
+		all = append(all, l) // also where refused, so that indices stay those of the file
+	}
+	if len(texts) == 0 {
+		b.fail("listen", "must have at least one address, such as udp://10.1.0.5:5060")
+	}
+	if len(texts) > maxListeners {
+		b.fail("listen", "must have at most %d addresses, not %d", maxListeners, len(texts))
+	}
+	return all
+}
+
+func parseListener(text string) (Listener, error) {
+	network, rest, _ := strings.Cut(text, "://")
+	switch network {
+	case "udp", "tcp":
+	case "tls", "sips", "ws", "wss", "sctp":
+		return Listener{}, fmt.Errorf("%s is not supported in this version, only udp and tcp", network)
+	default:
+		return Listener{}, fmt.Errorf("must be udp://IP:port or tcp://IP:port, not %q", text)
+	}
+	addr, err := netip.ParseAddrPort(rest)
+	if err != nil {
+		return Listener{}, fmt.Errorf("must be %s://IP:port, not %q", network, text)
+	}
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	if addr.Addr().IsMulticast() {
+		return Listener{}, fmt.Errorf("must not be a multicast address, not %q", text)
+	}
+	return Listener{Network: network, Addr: addr}, nil
+}
+
+// parseBackend reads the URI of a server: sip:[user@]IP[:port][;transport=udp|tcp].
+func parseBackend(text string) (Backend, error) {
+	be := Backend{URI: text, Network: "udp", Capacity: Unlimited, Weight: 1}
+	scheme, rest, _ := strings.Cut(text, ":")
+	switch strings.ToLower(scheme) {
+	case "sip":
+	case "sips":
+		return be, fmt.Errorf("sips is not supported in this version: use sip: with transport=udp or transport=tcp")
+	default:
+		return be, fmt.Errorf("must be a SIP URI such as sip:10.1.1.180:8060;transport=tcp, not %q", text)
+	}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		be.User, rest = rest[:i], rest[i+1:]
+		if be.User == "" || strings.ContainsFunc(be.User, notUser) {
+			return be, fmt.Errorf("has a user part that is not allowed in a SIP URI: %q", be.User)
+		}
+	}
+	if strings.ContainsRune(rest, '?') {
+		return be, fmt.Errorf("must not have header fields (after ?)")
+	}
+	hostport, params, hasParams := strings.Cut(rest, ";")
+	var err error
+	if be.Addr, err = parseHostPort(hostport); err != nil {
+		return be, err
+	}
+	if hasParams {
+		be.Network, err = parseTransport(params)
+	}
+	return be, err
+}
+
+// notUser reports whether r cannot stand in a user part (RFC 3261 25.1, user; no password).
+func notUser(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.!~*'()&=+$,;?/%", r))
+}
+
+func parseHostPort(text string) (netip.AddrPort, error) {
+	host, port := text, ""
+	bracketed := strings.HasPrefix(text, "[")
+	if bracketed {
+		end := strings.IndexByte(text, ']')
+		if end < 0 || end+1 < len(text) && text[end+1] != ':' {
+			return netip.AddrPort{}, fmt.Errorf("must have the form sip:[IPv6]:port")
+		}
+		host, port = text[1:end], text[end+1:]
+	} else {
+		if strings.Count(text, ":") > 1 {
+			return netip.AddrPort{}, fmt.Errorf("an IPv6 address must stand in brackets, such as sip:[2001:db8::1]:5060")
+		}
+		if i := strings.IndexByte(text, ':'); i >= 0 {
+			host, port = text[:i], text[i:]
+		}
+	}
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case host == "":
+		return netip.AddrPort{}, fmt.Errorf("must have an IP address")
+	case err != nil && (bracketed || looksNumeric(host)), err == nil && bracketed != addr.Is6():
+		return netip.AddrPort{}, fmt.Errorf("%q is not an IP address", host)
+	case err != nil:
+		return netip.AddrPort{}, fmt.Errorf("host names are not supported in this version: give the IP address of %q", host)
+	case addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast():
+		return netip.AddrPort{}, fmt.Errorf("must be the address of one server, not %s", addr)
+	}
+	if port == "" {
+		return netip.AddrPortFrom(addr.Unmap(), sipPort), nil
+	}
+	n, err := strconv.ParseUint(port[1:], 10, 16)
+	if err != nil || n == 0 {
+		return netip.AddrPort{}, fmt.Errorf("must have a port of 1 to 65535, not %q", port[1:])
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(n)), nil
+}
+
+// looksNumeric reports whether a host was meant as an address: a name's last label is never a number.
+func looksNumeric(host string) bool {
+	return strings.Trim(host[strings.LastIndexByte(host, '.')+1:], "0123456789") == "" || strings.ContainsAny(host, ":/")
+}
+
+// parseTransport reads the parameters of a URI, of which only transport is known.
+func parseTransport(params string) (string, error) {
+	network := ""
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(param, "=")
+		if !strings.EqualFold(name, "transport") {
+			return "", fmt.Errorf("has the parameter %q, but only transport is supported", name)
+		}
+		if network != "" {
+			return "", fmt.Errorf("has two transport parameters")
+		}
+		switch network = strings.ToLower(value); network {
+		case "udp", "tcp":
+		case "tls", "ws", "wss", "sctp":
+			return "", fmt.Errorf("transport=%s is not supported in this version, only udp and tcp", network)
+		default:
+			return "", fmt.Errorf("transport must be udp or tcp, not %q", value)
+		}
+	}
+	return network, nil
+}

@@ -1,0 +1,200 @@
+// Package config turns a YAML file into an immutable Config, or into an error that names the file, the line and the
+// key path. It owns the file's syntax, its defaults and its validation. It never opens a socket, resolves a name or
+// changes anything that runs, and it imports no other package of this module; only it knows viper.
+package config
+
+import (
+	"net/netip"
+	"regexp"
+	"time"
+)
+
+// Config is one whole configuration, validated and with every default filled in. It is never changed after Load.
+type Config struct {
+	// IDC names the data centre that this instance stands in; a cluster's groups of the same IDC come first.
+	IDC string
+	// Listen are the SIP sockets, in the order given. At least one.
+	Listen []Listener
+	// Advertise is the address written into Via and Record-Route where a listener is bound to a wildcard address;
+	// invalid when not given.
+	Advertise netip.Addr
+	// Secret keys the signature on Record-Route: the first signs, all verify. Empty: one is made and kept in DataDir.
+	Secret []string
+	// DataDir holds what must outlive a restart (the generated secret).
+	DataDir   string
+	Admin     Admin
+	Log       Log
+	Clients   Clients
+	Failover  Failover
+	Health    Health
+	Sessions  Sessions
+	Routes    []Route
+	Otherwise Otherwise
+	Clusters  []Cluster
+}
+
+// Listener is one SIP socket. Network is "udp" or "tcp".
+type Listener struct {
+	Network string
+	Addr    netip.AddrPort
+}
+
+// Admin is the HTTP listener for metrics, health and reload; empty Listen turns it off.
+type Admin struct {
+	Listen string
+}
+
+// Log says how and how much is logged: Level debug|info|warn|error, Format json|console.
+type Log struct {
+	Level  string
+	Format string
+}
+
+// Clients says who may start a session. An empty Allow admits everyone.
+type Clients struct {
+	Allow []netip.Prefix
+}
+
+// Failover bounds the placing of one INVITE.
+type Failover struct {
+	// FirstResponseTimeout is how long a server may stay silent after an INVITE before the next is tried.
+	FirstResponseTimeout time.Duration
+	// AnswerTimeout is how long a server that has sent a provisional response may take to its final one, from the INVITE
+	// on, before the next is tried.
+	AnswerTimeout time.Duration
+	// Deadline is how long the client waits at most for a final response, all attempts together.
+	Deadline time.Duration
+	// MaxAttempts is how many servers one INVITE may be sent to.
+	MaxAttempts int
+	// ConnectTimeout bounds a TCP connect to a server.
+	ConnectTimeout time.Duration
+	// T1 is the first retransmission interval towards servers over UDP (RFC 3261 17.1.1.1 calls it T1).
+	T1 time.Duration
+	// TryingAfter is how long nothing may have been relayed before we send 100 Trying ourselves.
+	TryingAfter time.Duration
+	// RetryAfter is the value of Retry-After in a 480 of ours, whole seconds.
+	RetryAfter time.Duration
+}
+
+// Health says how servers are probed and when calls take one out.
+type Health struct {
+	Interval time.Duration // between two probes of one server
+	Timeout  time.Duration // for one probe
+	Jitter   float64       // share of Interval that is random, 0 to 1
+	Rise     int           // successful probes in a row that bring a server up
+	Fall     int           // failed probes in a row that take it down
+	// UpCodes are the OPTIONS answers that count as up; a code not in it is a failed probe, except that 503 is draining.
+	UpCodes CodeSet
+	// EjectAfter is how many calls in a row must fail (no connection, no first response) to take a server out; 0: never.
+	EjectAfter int
+	// EjectFor is how long a server whose OPTIONS stays good is out after such an ejection; it doubles each time in a row up to EjectMax.
+	EjectFor time.Duration
+	EjectMax time.Duration
+	// HoldFor is how long a server that refused a call (406, 480, 486, 503) is passed over where another can take it.
+	HoldFor time.Duration
+}
+
+// Sessions bounds established sessions.
+type Sessions struct {
+	// Max is the longest a session may hold its lease.
+	Max time.Duration
+	// ByeTimeout is how long a BYE may stay unanswered before the side that sent it is answered 481.
+	ByeTimeout time.Duration
+}
+
+// Route sends what matches to a cluster. Routes are tried in order.
+type Route struct {
+	Name    string
+	Match   Match
+	Cluster string
+}
+
+// Match is a conjunction: every condition given must hold. A nil or empty field is no condition.
+type Match struct {
+	UserAgent *Pattern       // of the User-Agent header
+	MRCP      *bool          // the body has an SDP line m=application ... MRCPv2
+	Resource  string         // one of the a=resource values in the body, compared without case
+	Source    []netip.Prefix // of the request's source address: one of them contains it
+	User      *Pattern       // of the Request-URI's user part
+	Header    []HeaderMatch  // each named header must be present and match
+}
+
+// HeaderMatch is one header's condition. Name is in lower case.
+type HeaderMatch struct {
+	Name    string
+	Pattern *Pattern
+}
+
+// PatternKind is how a Pattern compares.
+type PatternKind uint8
+
+// The kinds: "abc" is Prefix, "=abc" Exact, "~abc" Regexp.
+const (
+	Prefix PatternKind = iota
+	Exact
+	Regexp
+)
+
+// Pattern compares one string.
+type Pattern struct {
+	Kind PatternKind
+	Text string         // without the leading = or ~
+	Re   *regexp.Regexp // Kind Regexp only
+}
+
+// Match reports whether b matches.
+func (p *Pattern) Match(b []byte) bool {
+	switch p.Kind {
+	case Exact:
+		return string(b) == p.Text
+	case Regexp:
+		return p.Re.Match(b)
+	default:
+		return len(b) >= len(p.Text) && string(b[:len(p.Text)]) == p.Text
+	}
+}
+
+// Otherwise is what happens to an INVITE that no route matches: a Reject code (400 to 699), or a Cluster.
+type Otherwise struct {
+	Reject  int
+	Cluster string
+}
+
+// Policy is how a cluster picks among the backends of a group.
+type Policy string
+
+// The policies.
+const (
+	LeastLoad Policy = "least-load"
+	Weighted  Policy = "weighted"
+)
+
+// Cluster is a set of servers that can stand in for each other.
+type Cluster struct {
+	Name     string
+	Policy   Policy
+	Fallback []string // clusters tried, in order, when no backend of this one can take the session
+	Groups   []Group
+	Health   Health // the file's health section with this cluster's overrides
+}
+
+// Group is the servers of one IDC. Groups of the instance's own IDC are tried first, then by Priority (lower first), then
+// in the order given.
+type Group struct {
+	IDC      string
+	Priority int
+	Backends []Backend
+}
+
+// Unlimited is the Capacity of a backend without a limit.
+const Unlimited = -1
+
+// Backend is one server.
+type Backend struct {
+	URI      string         // as written in the file
+	Network  string         // "udp" or "tcp", from the URI's transport parameter
+	Addr     netip.AddrPort // port 5060 where the URI has none
+	User     string         // the URI's user part, or ""
+	Capacity int            // sessions at once; Unlimited where not given
+	Weight   int            // 1 where not given; 0 takes no new sessions
+}

@@ -1,0 +1,113 @@
+package config
+
+import "time"
+
+// The raw structs are the file's keys. A nil field was not given. Every key of the file, its type and its place come
+// from here: the checks, the environment overrides and the tests of the documentation walk these types.
+
+// oneOrMany is written as one string or as a list of them.
+type oneOrMany []string
+
+// codeList is written as one status code or range, or as a list of them; bare numbers are allowed.
+type codeList []codeText
+
+type codeText string
+
+type rawConfig struct {
+	IDC       *string       `mapstructure:"idc"`
+	Listen    []string      `mapstructure:"listen"`
+	Advertise *string       `mapstructure:"advertise"`
+	Secret    oneOrMany     `mapstructure:"secret"`
+	DataDir   *string       `mapstructure:"data_dir"`
+	Admin     *rawAdmin     `mapstructure:"admin"`
+	Log       *rawLog       `mapstructure:"log"`
+	Clients   *rawClients   `mapstructure:"clients"`
+	Failover  *rawFailover  `mapstructure:"failover"`
+	Health    *rawHealth    `mapstructure:"health"`
+	Sessions  *rawSessions  `mapstructure:"sessions"`
+	Routes    []rawRoute    `mapstructure:"routes"`
+	Otherwise *rawOtherwise `mapstructure:"otherwise"`
+	Clusters  []rawCluster  `mapstructure:"clusters"`
+}
+
+type rawAdmin struct {
+	Listen *string `mapstructure:"listen"`
+}
+
+type rawLog struct {
+	Level  *string `mapstructure:"level"`
+	Format *string `mapstructure:"format"`
+}
+
+type rawClients struct {
+	Allow []string `mapstructure:"allow"`
+}
+
+type rawFailover struct {
+	FirstResponseTimeout *time.Duration `mapstructure:"first_response_timeout"`
+	AnswerTimeout        *time.Duration `mapstructure:"answer_timeout"`
+	Deadline             *time.Duration `mapstructure:"deadline"`
+	MaxAttempts          *int           `mapstructure:"max_attempts"`
+	ConnectTimeout       *time.Duration `mapstructure:"connect_timeout"`
+	T1                   *time.Duration `mapstructure:"t1"`
+	TryingAfter          *time.Duration `mapstructure:"trying_after"`
+	RetryAfter           *time.Duration `mapstructure:"retry_after"`
+}
+
+type rawHealth struct {
+	Interval   *time.Duration `mapstructure:"interval"`
+	Timeout    *time.Duration `mapstructure:"timeout"`
+	Jitter     *float64       `mapstructure:"jitter"`
+	Rise       *int           `mapstructure:"rise"`
+	Fall       *int           `mapstructure:"fall"`
+	UpCodes    codeList       `mapstructure:"up_codes"`
+	EjectAfter *int           `mapstructure:"eject_after"`
+	EjectFor   *time.Duration `mapstructure:"eject_for"`
+	EjectMax   *time.Duration `mapstructure:"eject_max"`
+	HoldFor    *time.Duration `mapstructure:"hold_for"`
+}
+
+type rawSessions struct {
+	Max        *time.Duration `mapstructure:"max"`
+	ByeTimeout *time.Duration `mapstructure:"bye_timeout"`
+}
+
+type rawRoute struct {
+	Name    *string   `mapstructure:"name"`
+	Match   *rawMatch `mapstructure:"match"`
+	Cluster *string   `mapstructure:"cluster"`
+}
+
+type rawMatch struct {
+	UserAgent *string           `mapstructure:"user_agent"`
+	MRCP      *bool             `mapstructure:"mrcp"`
+	Resource  *string           `mapstructure:"resource"`
+	Source    oneOrMany         `mapstructure:"source"`
+	User      *string           `mapstructure:"user"`
+	Header    map[string]string `mapstructure:"header"`
+}
+
+type rawOtherwise struct {
+	Reject  *int    `mapstructure:"reject"`
+	Cluster *string `mapstructure:"cluster"`
+}
+
+type rawCluster struct {
+	Name     *string    `mapstructure:"name"`
+	Policy   *string    `mapstructure:"policy"`
+	Fallback []string   `mapstructure:"fallback"`
+	Health   *rawHealth `mapstructure:"health"`
+	Groups   []rawGroup `mapstructure:"groups"`
+}
+
+type rawGroup struct {
+	IDC      *string      `mapstructure:"idc"`
+	Priority *int         `mapstructure:"priority"`
+	Backends []rawBackend `mapstructure:"backends"`
+}
+
+type rawBackend struct {
+	URI      *string `mapstructure:"uri"`
+	Capacity *int    `mapstructure:"capacity"`
+	Weight   *int    `mapstructure:"weight"`
+}
