@@ -1,0 +1,121 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+// link is a line of the index.
+type link struct{ path, what string }
+
+// handler routes what o has. Profiles end when stopping does.
+func (o Options) handler(stopping context.Context) http.Handler {
+	mux := http.NewServeMux()
+	links := []link{{"/-/healthy", "the process serves"}, {"/-/ready", "sessions can be taken"}}
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /-/ready", o.ready)
+	if o.Metrics != nil {
+		mux.Handle("GET /metrics", o.Metrics)
+		links = append(links, link{"/metrics", "for Prometheus"})
+	}
+	if o.Status != nil {
+		mux.HandleFunc("GET /api/v1/status", o.status)
+		links = append(links, link{"/api/v1/status", "the present state, as JSON"})
+	}
+	if o.Pprof {
+		profiles(mux, stopping)
+		links = append(links, link{"/debug/pprof/", "profiles of the process"})
+	}
+	if o.Reload != nil { // other methods get 405 from the mux
+		mux.HandleFunc("POST /-/reload", o.reload)
+		mux.HandleFunc("PUT /-/reload", o.reload)
+	}
+	mux.HandleFunc("GET /{$}", index(links, o.Reload != nil))
+	// A web page elsewhere, open in an operator's browser, must not be able to reload the proxy.
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
+	if o.Ready != nil {
+		if ok, why := o.Ready(); !ok {
+			text(w, http.StatusServiceUnavailable, why)
+			return
+		}
+	}
+	text(w, http.StatusOK, "ready")
+}
+
+func (o Options) reload(w http.ResponseWriter, r *http.Request) {
+	o.Log.Info("reload asked for", zap.String("client", r.RemoteAddr))
+	// The client's going away must not leave a reload half done.
+	if err := o.Reload(context.WithoutCancel(r.Context())); err != nil {
+		text(w, http.StatusInternalServerError, "reload failed: "+err.Error())
+		return
+	}
+	text(w, http.StatusOK, "reloaded")
+}
+
+func (o Options) status(w http.ResponseWriter, _ *http.Request) {
+	body, err := json.MarshalIndent(o.Status(), "", "  ")
+	if err != nil {
+		text(w, http.StatusInternalServerError, "status: "+err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(append(body, '\n')) // the client has gone: nothing to do
+}
+
+// text answers with one line, or several.
+func text(w http.ResponseWriter, code int, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, line+"\n") // the client has gone: nothing to do
+}
+
+// profiles serves net/http/pprof on mux, rather than on the default one.
+func profiles(mux *http.ServeMux, stopping context.Context) {
+	for path, h := range map[string]http.HandlerFunc{
+		"/debug/pprof/":        pprof.Index,
+		"/debug/pprof/cmdline": pprof.Cmdline,
+		"/debug/pprof/profile": pprof.Profile,
+		"/debug/pprof/symbol":  pprof.Symbol,
+		"/debug/pprof/trace":   pprof.Trace,
+	} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(stopping, cancel)()
+			h(w, r.WithContext(ctx))
+		})
+	}
+	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+}
+
+// index is a page of links.
+func index(links []link, reload bool) http.HandlerFunc {
+	var b strings.Builder
+	b.WriteString("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mrcproxy</title></head><body>\n<h1>mrcproxy</h1>\n<ul>\n")
+	for _, l := range links {
+		fmt.Fprintf(&b, "<li><a href=\"%s\">%s</a>: %s</li>\n", l.path, l.path, html.EscapeString(l.what))
+	}
+	if reload {
+		b.WriteString("<li>POST /-/reload: load the configuration anew</li>\n")
+	}
+	b.WriteString("</ul>\n</body></html>\n")
+	page := b.String()
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, page) // the client has gone: nothing to do
+	}
+}

@@ -1,0 +1,198 @@
+// Package app puts the parts together: it turns a configuration into a running daemon, and a changed configuration into a
+// changed daemon, all fallible work first, then a swap that cannot fail. It owns start, reload and stop. It holds no logic
+// of SIP, of choosing a server or of health.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"mrcproxy/balancer"
+	"mrcproxy/config"
+	"mrcproxy/health"
+	"mrcproxy/health/probe"
+	"mrcproxy/internal/admin"
+	"mrcproxy/internal/metrics"
+	"mrcproxy/internal/session"
+	"mrcproxy/proxy"
+	"mrcproxy/proxy/transport"
+)
+
+// Options make an App.
+type Options struct {
+	// Load reads the configuration; it is called by New and by every Reload.
+	Load func() (*config.Config, error)
+	// Watch is the configuration file whose change calls Reload; "" for none.
+	Watch    string
+	Log      *zap.Logger
+	Version  string
+	Revision string
+}
+
+// App is one daemon.
+type App struct {
+	opts     Options
+	log      *zap.Logger
+	mu       sync.Mutex // one reload at a time
+	cfg      atomic.Pointer[config.Config]
+	bal      *balancer.Balancer
+	health   *health.Runner
+	sessions *session.Table
+	proxy    *proxy.Proxy
+	metrics  *metrics.Metrics
+	admin    *admin.Server
+	stopping atomic.Bool
+}
+
+// New loads the configuration and opens every socket, so that whatever can fail at a start has failed when it returns.
+func New(o Options) (*App, error) {
+	cfg, err := o.Load()
+	if err != nil {
+		return nil, err
+	}
+	a := &App{opts: o, log: o.Log, bal: balancer.New()}
+	a.cfg.Store(cfg)
+	if err := a.bal.Apply(balancerSpec(cfg)); err != nil {
+		return nil, err
+	}
+	a.metrics = metrics.New(metrics.Sources{
+		Backends: a.bal.View, Sessions: func() int { return a.sessions.Len() }, Transactions: func() int { return a.proxy.Transactions() },
+		Transport: func() transport.Stats { return a.proxy.Transport() }, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
+	})
+	a.sessions = session.NewTable(cfg.Sessions.Max, a.sessionEnded)
+	secrets, err := secretsOf(cfg, a.log)
+	if err != nil {
+		return nil, err
+	}
+	var listeners []proxy.Listener
+	for _, l := range cfg.Listen {
+		listeners = append(listeners, proxy.Listener{Proto: protoOf(l.Network), Bind: l.Addr, Advertise: cfg.Advertise})
+	}
+	a.proxy, err = proxy.New(proxy.Options{
+		Listeners: listeners, Secrets: secrets, Balancer: calls{a}, Sessions: a.sessions, Observer: observer{a.metrics, a.log},
+		Log: a.log, Routing: routing(cfg), ConnectTimeout: cfg.Failover.ConnectTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.health = health.NewRunner(health.Options{Prober: probe.Options{Sender: sender{a.proxy}}, OnChange: a.healthChanged, OnProbe: a.probed})
+	a.health.Apply(a.targets(cfg))
+	if cfg.Admin.Listen != "" {
+		a.admin, err = admin.Listen(admin.Options{
+			Listen: cfg.Admin.Listen, Metrics: a.metrics.Handler(), Ready: a.Ready, Status: a.Status, Log: a.log,
+			Reload: func(context.Context) error { return a.Reload("http") },
+		})
+		if err != nil {
+			return nil, errors.Join(err, a.proxy.Close())
+		}
+	}
+	a.metrics.Reloaded(true, time.Now())
+	return a, nil
+}
+
+// Run serves until ctx ends.
+func (a *App) Run(ctx context.Context) error {
+	cfg := a.cfg.Load()
+	fields := []zap.Field{zap.String("version", a.opts.Version), zap.String("idc", cfg.IDC)}
+	for i := range cfg.Listen {
+		fields = append(fields, zap.String("listen_"+cfg.Listen[i].Network, a.SIP(i).String()))
+	}
+	if a.admin != nil {
+		fields = append(fields, zap.Stringer("admin", a.admin.Addr()))
+	}
+	a.log.Info("serving", fields...)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.proxy.Run(ctx) })
+	g.Go(func() error { return a.health.Run(ctx) })
+	if a.admin != nil {
+		g.Go(func() error { return a.admin.Run(ctx) })
+	}
+	if a.opts.Watch != "" {
+		g.Go(func() error { return a.watch(ctx, a.opts.Watch) })
+	}
+	err := g.Wait()
+	a.log.Info("stopped", zap.Int("sessions_left_to_the_next", a.sessions.Len()))
+	return err
+}
+
+// SIP is the advertised address of listener i.
+func (a *App) SIP(i int) netip.AddrPort { return a.proxy.Addr(i) }
+
+// Admin is the HTTP address, or "".
+func (a *App) Admin() string {
+	if a.admin == nil {
+		return ""
+	}
+	return a.admin.Addr().String()
+}
+
+// Metrics are the counts of this daemon.
+func (a *App) Metrics() *metrics.Metrics { return a.metrics }
+
+// Backends is the state of every server.
+func (a *App) Backends() []balancer.BackendView { return a.bal.View() }
+
+// Sessions is the number of sessions held.
+func (a *App) Sessions() int { return a.sessions.Len() }
+
+// Ready reports whether this instance should get calls, and why not.
+func (a *App) Ready() (bool, string) {
+	switch {
+	case a.stopping.Load():
+		return false, "stopping"
+	case !a.bal.Available("", time.Now()):
+		return false, "no cluster can take a session"
+	}
+	return true, ""
+}
+
+// Reload reads the configuration again and changes what differs. On an error nothing has changed. what caused it is for
+// the log.
+func (a *App) Reload(cause string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err := a.reload(cause)
+	a.metrics.Reloaded(err == nil, time.Now())
+	if err != nil {
+		a.log.Error("configuration refused, the running one stays", zap.String("cause", cause), zap.Error(err))
+	}
+	return err
+}
+
+func (a *App) reload(cause string) error {
+	cfg, err := a.opts.Load()
+	if err != nil {
+		return err
+	}
+	old := a.cfg.Load()
+	changes := config.Diff(old, cfg)
+	if len(changes) == 0 {
+		a.log.Info("configuration reloaded, nothing changed", zap.String("cause", cause))
+		return nil
+	}
+	if err := a.bal.Apply(balancerSpec(cfg)); err != nil { // validates, then swaps
+		return fmt.Errorf("apply: %w", err)
+	}
+	a.proxy.SetRouting(routing(cfg))
+	a.sessions.SetLongest(cfg.Sessions.Max)
+	a.health.Apply(a.targets(cfg))
+	for _, b := range a.bal.Backends() { // one that was removed and is back starts anew with its health
+		if st, ok := a.health.Status(b.ID()); ok {
+			a.bal.SetState(b, states[st.State])
+		}
+	}
+	a.cfg.Store(cfg)
+	a.log.Info("configuration reloaded", zap.String("cause", cause), zap.Strings("changed", changes))
+	if keys := config.NeedsRestart(old, cfg); len(keys) > 0 {
+		a.log.Warn("some changes wait for a restart", zap.Strings("keys", keys))
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package app
+
+import (
+	"strings"
+
+	"mrcproxy/balancer"
+	"mrcproxy/config"
+	"mrcproxy/health"
+	"mrcproxy/health/probe"
+	"mrcproxy/proxy"
+	"mrcproxy/proxy/transport"
+)
+
+func protoOf(network string) transport.Proto {
+	if network == "tcp" {
+		return transport.TCP
+	}
+	return transport.UDP
+}
+
+// balancerSpec is the configuration as the balancer sees it.
+func balancerSpec(c *config.Config) balancer.Spec {
+	s := balancer.Spec{IDC: c.IDC}
+	for i := range c.Clusters {
+		cc := &c.Clusters[i]
+		cs := balancer.ClusterSpec{Name: cc.Name, Fallback: cc.Fallback}
+		if cc.Policy == config.Weighted {
+			cs.Policy = balancer.Weighted
+		}
+		for _, g := range cc.Groups {
+			gs := balancer.GroupSpec{IDC: g.IDC, Priority: g.Priority}
+			for _, b := range g.Backends {
+				gs.Backends = append(gs.Backends, balancer.BackendSpec{URI: b.URI, Network: b.Network, Addr: b.Addr, User: b.User, Capacity: b.Capacity, Weight: b.Weight})
+			}
+			cs.Groups = append(cs.Groups, gs)
+		}
+		s.Clusters = append(s.Clusters, cs)
+	}
+	return s
+}
+
+// routing is the configuration as the engine sees it.
+func routing(c *config.Config) *proxy.Routing {
+	f := c.Failover
+	r := &proxy.Routing{
+		Allow:     c.Clients.Allow,
+		Otherwise: proxy.Otherwise{Reject: c.Otherwise.Reject, Cluster: c.Otherwise.Cluster},
+		Failover: proxy.Failover{FirstResponse: f.FirstResponseTimeout, Answer: f.AnswerTimeout, Deadline: f.Deadline, MaxAttempts: f.MaxAttempts, T1: f.T1,
+			TryingAfter: f.TryingAfter, RetryAfter: f.RetryAfter, Bye: c.Sessions.ByeTimeout},
+	}
+	for _, cr := range c.Routes {
+		m := cr.Match
+		pr := proxy.Route{Name: cr.Name, Cluster: cr.Cluster, MRCP: m.MRCP, Resource: m.Resource, Source: m.Source}
+		if m.UserAgent != nil { // a nil *Pattern in the interface would not be nil
+			pr.UserAgent = m.UserAgent
+		}
+		if m.User != nil {
+			pr.User = m.User
+		}
+		for _, h := range m.Header {
+			pr.Header = append(pr.Header, proxy.HeaderMatch{Name: strings.ToLower(h.Name), Matcher: h.Pattern})
+		}
+		r.Routes = append(r.Routes, pr)
+	}
+	return r
+}
+
+// targets are the servers to probe, each with its cluster's policy.
+func (a *App) targets(c *config.Config) []health.Target {
+	policies := map[string]*config.Health{}
+	for i := range c.Clusters {
+		policies[c.Clusters[i].Name] = &c.Clusters[i].Health
+	}
+	var l []health.Target
+	for _, b := range a.bal.Backends() {
+		h := policies[b.Cluster()]
+		l = append(l, health.Target{
+			Key: b.ID(), Name: b.Cluster() + " " + b.URI(), Policy: policy(h),
+			Info: probe.Info{Dest: probe.Dest{URI: b.URI(), Network: b.Network(), Addr: b.Addr()}, Up: h.UpCodes.Contains},
+		})
+	}
+	return l
+}
+
+func policy(h *config.Health) health.Policy {
+	return health.Policy{Interval: h.Interval, Timeout: h.Timeout, Jitter: h.Jitter, Rise: h.Rise, Fall: h.Fall,
+		EjectAfter: h.EjectAfter, EjectFor: h.EjectFor, EjectMax: h.EjectMax, HoldFor: h.HoldFor}
+}

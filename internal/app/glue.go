@@ -1,0 +1,105 @@
+package app
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mrcproxy/balancer"
+	"mrcproxy/health"
+	"mrcproxy/health/probe"
+	"mrcproxy/internal/metrics"
+	"mrcproxy/internal/session"
+	"mrcproxy/proxy"
+)
+
+// calls is the balancer as the engine sees it: what calls show of a server goes to its health.
+type calls struct{ a *App }
+
+func (c calls) Pick(cluster string, tried []netip.AddrPort, now time.Time) (*balancer.Lease, balancer.Refusal) {
+	return c.a.bal.Pick(cluster, tried, now)
+}
+
+func (c calls) Available(cluster string, now time.Time) bool { return c.a.bal.Available(cluster, now) }
+
+func (c calls) Report(b *balancer.Backend, o proxy.Outcome) {
+	ev := health.Event{Kind: health.CallOK, Reason: o.Reason, RetryAfter: o.RetryAfter}
+	switch o.Kind {
+	case proxy.Failed:
+		ev.Kind = health.CallFailed
+	case proxy.Refused:
+		ev.Kind = health.CallRefused
+	}
+	c.a.health.Report(b.ID(), ev)
+}
+
+// sender sends probes from the sockets of calls.
+type sender struct{ p *proxy.Proxy }
+
+func (s sender) Options(ctx context.Context, d probe.Dest) (int, error) {
+	return s.p.Options(ctx, d.URI, d.Network, d.Addr)
+}
+
+var states = map[health.State]balancer.State{health.Unknown: balancer.Unknown, health.Up: balancer.Up, health.Down: balancer.Down, health.Draining: balancer.Draining}
+
+// healthChanged gives a server's new state to the balancer.
+func (a *App) healthChanged(c health.Change) {
+	b := a.bal.Lookup(c.Key)
+	if b == nil {
+		return // removed by a reload meanwhile
+	}
+	a.bal.SetState(b, states[c.To.State])
+	a.bal.Hold(b, c.To.HoldUntil)
+	if c.From.State != c.To.State {
+		a.log.Info("backend "+c.To.State.String(), zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()), zap.String("backend", b.URI()),
+			zap.Stringer("from", c.From.State), zap.String("reason", c.To.Reason), zap.Int("sessions", b.Sessions()))
+	}
+}
+
+func (a *App) probed(t health.Target, r health.Result) {
+	if b := a.bal.Lookup(t.Key); b != nil {
+		a.metrics.Probed(b.Cluster(), b.IDC(), b.URI(), r.OK, r.Duration)
+	}
+}
+
+// observer counts and logs what the engine tells.
+type observer struct {
+	*metrics.Metrics
+	log *zap.Logger
+}
+
+// InviteDone logs the INVITEs that became no session; the others are logged when their session ends.
+func (o observer) InviteDone(i *proxy.Invite) {
+	o.Metrics.InviteDone(i)
+	if i.Code < 300 {
+		return
+	}
+	o.log.Info("session", zap.String("call_id", i.CallID), zap.String("route", i.Route), zap.String("cluster", i.Cluster), zap.String("backend", uri(i.Backend)),
+		zap.Int("code", i.Code), zap.String("why", i.Why), zap.Float64("setup_ms", ms(i.Took)), zap.Array("attempts", attempts(i.Attempts)))
+}
+
+// Unroutable logs an INVITE that no route matched.
+func (o observer) Unroutable(callID, userAgent string) {
+	o.Metrics.Unroutable(callID, userAgent)
+	o.log.Warn("no route matches", zap.String("call_id", callID), zap.String("user_agent", userAgent))
+}
+
+// sessionEnded writes a session's one line.
+func (a *App) sessionEnded(s *session.Session, why session.Reason) {
+	a.metrics.SessionEnded(s, why)
+	b := s.Backend()
+	a.log.Info("session", zap.String("call_id", s.CallID), zap.String("route", s.Route), zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()),
+		zap.String("backend", b.URI()), zap.Int("code", 200), zap.Float64("setup_ms", ms(s.Setup)), zap.Int64("duration_ms", time.Since(s.Start).Milliseconds()),
+		zap.String("ended_by", why.String()), zap.Array("attempts", attempts(s.Attempts)))
+}
+
+func uri(b *balancer.Backend) string {
+	if b == nil {
+		return ""
+	}
+	return b.URI()
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

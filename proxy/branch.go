@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"hash/maphash"
+
+	"mrcproxy/proxy/message"
+	"mrcproxy/proxy/transaction"
+)
+
+// Our branch parameter is the magic cookie of RFC 3261 8.1.1.7, a mark and hexadecimal fields of fixed width:
+//
+//	z9hG4bKmq epoch(8) id(16) attempt(2) loop(8)
+//
+// The epoch is random for each process, so that a response to a predecessor finds nothing; id names the pair; attempt
+// the branch within it; loop hashes what routing depends on (16.6 step 8), so that a request which comes round unchanged
+// is told from a spiral.
+const (
+	magic     = "z9hG4bK"
+	mark      = magic + "mq"
+	branchLen = len(mark) + 8 + 16 + 2 + 8
+)
+
+type branchID struct {
+	id      transaction.ID
+	attempt uint8
+}
+
+// appendBranch appends the branch parameter's value.
+func (p *Proxy) appendBranch(dst []byte, b branchID, loop uint32) []byte {
+	var raw [17]byte
+	binary.BigEndian.PutUint32(raw[0:], p.epoch)
+	binary.BigEndian.PutUint64(raw[4:], uint64(b.id))
+	raw[12] = b.attempt
+	binary.BigEndian.PutUint32(raw[13:], loop)
+	return hex.AppendEncode(append(dst, mark...), raw[:])
+}
+
+// parseBranch reads a branch of this process's.
+func (p *Proxy) parseBranch(text []byte) (b branchID, loop uint32, ok bool) {
+	if len(text) != branchLen || string(text[:len(mark)]) != mark {
+		return b, 0, false
+	}
+	var raw [17]byte
+	if _, err := hex.Decode(raw[:], text[len(mark):]); err != nil || binary.BigEndian.Uint32(raw[0:]) != p.epoch {
+		return b, 0, false
+	}
+	b.id = transaction.ID(binary.BigEndian.Uint64(raw[4:]))
+	b.attempt = raw[12]
+	return b, binary.BigEndian.Uint32(raw[13:]), true
+}
+
+// loopHash covers the fields that RFC 3261 16.6 step 8 names, as far as our routing reads them.
+func (p *Proxy) loopHash(m *message.Message) uint32 {
+	var h maphash.Hash
+	h.SetSeed(p.seed)
+	for _, s := range [...]message.Span{m.URI, m.FromTag, m.ToTag, m.CallID.Value, m.CSeq.Value} {
+		_, _ = h.Write(m.Bytes(s))
+		_ = h.WriteByte(0)
+	}
+	return uint32(h.Sum64())
+}
+
+// looped reports whether the request has been here, and nothing that matters has changed since (16.3 step 4).
+func (p *Proxy) looped(m *message.Message) bool {
+	loop := false
+	ours := func(v *message.Via) bool {
+		_, l, ok := p.parseBranch(m.Bytes(v.Branch))
+		loop = ok && l == p.loopHash(m)
+		return !loop
+	}
+	if ours(&m.Via) {
+		m.EachVia(ours)
+	}
+	return loop
+}
+
+// serverKey identifies the server transaction that a request belongs to (RFC 3261 17.2.3): branch, sent-by and method, ACK
+// and CANCEL under their INVITE's; for a branch without the magic cookie what RFC 2543 compared.
+func (p *Proxy) serverKey(m *message.Message, method message.Method) uint64 {
+	var h maphash.Hash
+	h.SetSeed(p.seed)
+	if branch := m.Bytes(m.Via.Branch); len(branch) > len(magic) && string(branch[:len(magic)]) == magic {
+		_, _ = h.Write(branch)
+		_, _ = h.Write(m.Bytes(m.Via.Host))
+		_, _ = h.Write([]byte{byte(m.Via.Port >> 8), byte(m.Via.Port)})
+	} else {
+		for _, s := range [...]message.Span{m.URI, m.FromTag, m.CallID.Value, m.Via.Value} {
+			_, _ = h.Write(m.Bytes(s))
+			_ = h.WriteByte(0)
+		}
+		_, _ = h.Write(binary.BigEndian.AppendUint32(nil, m.CSeqNumber))
+	}
+	if method == message.Other {
+		_, _ = h.Write(m.Bytes(m.MethodText))
+	} else {
+		_ = h.WriteByte(byte(method))
+	}
+	return h.Sum64() | 1
+}

@@ -1,0 +1,154 @@
+package proxy
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/pion/sdp/v3"
+
+	"mrcproxy/proxy/message"
+)
+
+// Routing is everything of the configuration that the engine reads for a call. It is immutable: SetRouting swaps it.
+type Routing struct {
+	Allow     []netip.Prefix // who may start a session; empty: everyone
+	Routes    []Route
+	Otherwise Otherwise
+	Failover  Failover
+}
+
+// Route sends the INVITEs that match every condition given to a cluster. nil and empty are no condition.
+type Route struct {
+	Name      string
+	Cluster   string
+	UserAgent Matcher
+	MRCP      *bool
+	Resource  string
+	Source    []netip.Prefix
+	User      Matcher
+	Header    []HeaderMatch
+}
+
+// Matcher compares a header's value, or a user part.
+type Matcher interface{ Match([]byte) bool }
+
+// HeaderMatch wants a header of that name, in lower case, to be there and to match.
+type HeaderMatch struct {
+	Name    string
+	Matcher Matcher
+}
+
+// Otherwise is what becomes of an INVITE that no route matches: a response code, or a cluster.
+type Otherwise struct {
+	Reject  int
+	Cluster string
+}
+
+// Failover bounds the placing of an INVITE; see the configuration's section of that name.
+type Failover struct {
+	FirstResponse time.Duration // silence after which the next server is tried
+	Answer        time.Duration // the same for a server that has sent a provisional response only
+	Deadline      time.Duration // for the final response, all attempts together
+	MaxAttempts   int
+	T1            time.Duration // first retransmission interval towards servers
+	TryingAfter   time.Duration
+	RetryAfter    time.Duration
+	Bye           time.Duration // how long a BYE may stay unanswered
+}
+
+// contains reports whether one of the prefixes has a; none given contains every address.
+func contains(l []netip.Prefix, a netip.Addr) bool {
+	for _, p := range l {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return len(l) == 0
+}
+
+// route finds the route of an INVITE: nil and the otherwise clause's cluster when none matches.
+func (r *Routing) route(m *message.Message, src netip.Addr) (name, cluster string, ok bool) {
+	var o offer
+	for i := range r.Routes {
+		if r.Routes[i].match(m, src, &o) {
+			return r.Routes[i].Name, r.Routes[i].Cluster, true
+		}
+	}
+	return "otherwise", r.Otherwise.Cluster, r.Otherwise.Cluster != ""
+}
+
+func (r *Route) match(m *message.Message, src netip.Addr, o *offer) bool {
+	if r.UserAgent != nil && !r.UserAgent.Match(m.Bytes(m.UserAgent.Value)) {
+		return false
+	}
+	if !contains(r.Source, src) {
+		return false
+	}
+	if r.User != nil {
+		u, ok := message.ParseURI(m.Bytes(m.URI))
+		if !ok || !r.User.Match(u.User) {
+			return false
+		}
+	}
+	for _, h := range r.Header {
+		v := m.Field(h.Name)
+		if v == nil || !h.Matcher.Match(v) {
+			return false
+		}
+	}
+	if r.MRCP != nil && o.of(m).mrcp != *r.MRCP {
+		return false
+	}
+	return r.Resource == "" || o.of(m).offers(r.Resource)
+}
+
+// offer is what the SDP of an INVITE asks for (RFC 6787 4.2), read at most once and only when a route wants to know.
+type offer struct {
+	read      bool
+	mrcp      bool
+	resources []string
+}
+
+var sdpType = []byte("application/sdp")
+
+func (o *offer) of(m *message.Message) *offer {
+	if o.read {
+		return o
+	}
+	o.read = true
+	if t := m.Bytes(m.ContentType.Value); len(t) < len(sdpType) || !bytes.EqualFold(t[:len(sdpType)], sdpType) {
+		return o
+	}
+	var d sdp.SessionDescription
+	if d.Unmarshal(m.BodyBytes()) != nil {
+		return o
+	}
+	for _, md := range d.MediaDescriptions {
+		if md.MediaName.Media != "application" || !isMRCP(md.MediaName.Protos) {
+			continue
+		}
+		o.mrcp = true
+		for _, a := range md.Attributes {
+			if a.Key == "resource" {
+				o.resources = append(o.resources, strings.TrimSpace(a.Value))
+			}
+		}
+	}
+	return o
+}
+
+// isMRCP knows TCP/MRCPv2 and TCP/TLS/MRCPv2 (RFC 6787 4.2), which arrive split at the slashes.
+func isMRCP(protos []string) bool {
+	return len(protos) > 1 && strings.EqualFold(protos[0], "TCP") && strings.EqualFold(protos[len(protos)-1], "MRCPv2")
+}
+
+func (o *offer) offers(resource string) bool {
+	for _, r := range o.resources {
+		if strings.EqualFold(r, resource) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,135 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"mrcproxy/internal/session"
+	"mrcproxy/proxy/message"
+	"mrcproxy/proxy/transaction"
+	"mrcproxy/proxy/transport"
+)
+
+// ackBranch begins the branch of an ACK that we send without a transaction; its answer, if one comes, finds nothing.
+const ackBranch = magic + "mqa"
+
+// inDialog relays a request whose topmost Route is ours, by the flows that the cookie pins, whatever Contact and Route say
+// beyond that.
+func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
+	m := &w.m
+	fromClient := tagHash(m.Bytes(m.FromTag)) == c.tag
+	clientTag := m.FromTag
+	if !fromClient {
+		clientTag = m.ToTag
+		if tagHash(m.Bytes(m.ToTag)) != c.tag {
+			p.refuse(w, from, 481, "", DropNoDialog) // the cookie is another dialog's
+			return
+		}
+	}
+	if m.Method == message.Options && m.InDialog() {
+		// UniMRCP answers an OPTIONS in a dialog and then ends the call: it goes no further.
+		p.reply(w, from, 200, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK\r\n")
+		return
+	}
+	dst := p.peer(c, fromClient)
+	if m.Method == message.Ack {
+		p.relayAck(w, from, dst, pops)
+		return
+	}
+	key := p.serverKey(m, m.Method)
+	s := p.txs.Shard(key)
+	s.Lock()
+	defer s.Unlock()
+	if pr := s.Find(key); pr != nil {
+		p.absorb(pr)
+		return
+	}
+	pr := p.open(s, key, w, from, relayed)
+	if pr == nil {
+		return
+	}
+	d := &pr.Data
+	d.pops, d.toServer = uint8(pops), fromClient
+	d.session = p.sessions.Key(m.Bytes(m.CallID.Value), m.Bytes(clientTag))
+	now := p.now()
+	f := &p.routing.Load().Failover
+	timeout, t1 := f.Deadline.Milliseconds(), int64(transaction.T1)
+	if m.Method == message.Bye {
+		timeout = f.Bye.Milliseconds()
+	}
+	if fromClient {
+		t1 = f.T1.Milliseconds()
+	}
+	if m.Method == message.Invite {
+		d.tryingAt = now + f.TryingAfter.Milliseconds()
+	}
+	d.cur = branch{attempt: 1, flow: dst, sent: now}
+	d.cur.Start(m.Method == message.Invite, dst.Proto.Reliable(), t1, timeout, now)
+	w.out = p.appendRequest(w.out[:0], w, m, pr, &d.cur)
+	if !p.sendBranch(&d.cur, w.out) {
+		d.cur.Fail()
+		p.relayFailed(s, w, pr, whySend)
+	}
+	p.arm(s, pr)
+}
+
+// peer is the flow to the other side of a dialog.
+func (p *Proxy) peer(c *cookie, toServer bool) transport.Flow {
+	if toServer {
+		f := c.server
+		p.fit(&f) // a restart may have changed the list of listeners
+		return f
+	}
+	f := c.client
+	p.fit(&f)
+	if f.Proto.Reliable() {
+		// The connection its INVITE came on while that is open (RFC 5923), else a new one to where its Via says it listens.
+		if conn, ok := p.net.Find(f.Proto, f.Remote); ok {
+			f.Conn = conn
+		} else {
+			f.Remote = netip.AddrPortFrom(f.Remote.Addr(), c.callback)
+		}
+	}
+	return f
+}
+
+// relayAck sends an ACK to a 2xx on, end to end and without a transaction (RFC 3261 16.6, 16.11).
+func (p *Proxy) relayAck(w *worker, from, dst transport.Flow, pops int) {
+	m := &w.m
+	w.ins = append(append(w.ins[:0], p.at(dst).via...), ackBranch...)
+	w.ins = appendHex(w.ins, p.serverKey(m, message.Ack)) // the same for its retransmissions
+	w.ins = append(w.ins, "\r\n"...)
+	e := message.Edit{Insert: w.ins, PopRoutes: pops, Hops: hops(m), Source: from.Remote.Addr(), Port: from.Remote.Port()}
+	w.out = m.AppendRequest(w.out[:0], &e)
+	p.send(dst, w.out)
+}
+
+func appendHex(b []byte, v uint64) []byte {
+	const digits = "0123456789abcdef"
+	for i := 60; i >= 0; i -= 4 {
+		b = append(b, digits[v>>i&15])
+	}
+	return b
+}
+
+// relayFailed answers a request in a dialog that the other side does not: quickly, since FreeSWITCH blocks on an unanswered
+// BYE for 32 s. A dialog whose peer is gone does not exist any more: 481, which a 408 to a non-INVITE may not say (RFC
+// 4320 4.2).
+func (p *Proxy) relayFailed(s *shard, w *worker, pr *pair, why string) {
+	d := &pr.Data
+	if pr.Server.Final() {
+		return
+	}
+	reason := "Reason: SIP;cause=408;text=\"" + why + "\"\r\n"
+	switch d.method {
+	case message.Bye:
+		p.answer(s, w, pr, 481, reason)
+		p.sessions.End(d.session, session.ByeUnanswered)
+	case message.Invite:
+		p.answer(s, w, pr, 408, reason)
+	default:
+		p.answer(s, w, pr, 504, reason)
+	}
+	if d.method != message.Invite {
+		s.Drop(&d.msg)
+	}
+}

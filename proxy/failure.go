@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"bytes"
+	"net/netip"
+
+	"go.uber.org/zap"
+
+	"mrcproxy/proxy/transaction"
+	"mrcproxy/proxy/transport"
+)
+
+// errNoAnswer is why a request of ours got no final response.
+type errNoAnswer struct{ why string }
+
+func (e errNoAnswer) Error() string { return e.why }
+
+// Unreachable takes an ICMP error (transport.Handler): the datagram's own head names the branch it was sent on (RFC 3261
+// 18.4).
+func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, _ error) {
+	i := bytes.Index(head, []byte(mark))
+	if i < 0 || len(head) < i+branchLen {
+		return
+	}
+	id, _, ok := p.parseBranch(head[i : i+branchLen])
+	if !ok {
+		return
+	}
+	s := p.txs.ShardOf(id.id)
+	s.Lock()
+	defer s.Unlock()
+	pr := s.Get(id.id)
+	if pr == nil {
+		return
+	}
+	b := pr.Data.branch(id.attempt)
+	if b == nil || b.flow.Remote != to || b.State > transaction.ClientProceeding {
+		return
+	}
+	w := p.worker()
+	defer p.guard(w, "ICMP error")
+	p.branchFailed(s, w, pr, b, whyUnreachable, true)
+	p.arm(s, pr)
+}
+
+// Closed takes the end of a connection (transport.Handler): the requests that wait for an answer on it have failed. A
+// request in a dialog is sent once more, on a new connection: the old one may just have been idle for too long.
+func (p *Proxy) Closed(conn uint64, remote netip.AddrPort, err error) {
+	p.log.Debug("connection closed", zap.Uint64("conn", conn), zap.Stringer("remote", remote), zap.Error(err))
+	if _, used := p.used.LoadAndDelete(conn); !used {
+		return
+	}
+	w := p.worker()
+	defer p.guard(w, "closed connection")
+	p.txs.Each(func(s *shard, pr *pair) {
+		d := &pr.Data
+		hit := false
+		for i := range d.old {
+			if b := &d.old[i]; b.flow.Conn == conn && b.State <= transaction.ClientProceeding {
+				b.Fail()
+				hit = true
+			}
+		}
+		if b := &d.cur; b.flow.Conn == conn && !b.Done() && b.State <= transaction.ClientProceeding {
+			hit = true
+			if d.kind == relayed && !d.byeBad && p.again(w, pr) {
+				d.byeBad = true
+			} else {
+				p.branchFailed(s, w, pr, b, whyConnection, true)
+			}
+		}
+		if hit {
+			p.arm(s, pr)
+		}
+	})
+}
+
+// again sends the request of a relayed pair on whatever connection there is now.
+func (p *Proxy) again(w *worker, pr *pair) bool {
+	m := p.kept(w, pr)
+	if m == nil {
+		return false
+	}
+	b := &pr.Data.cur
+	b.flow.Conn = 0
+	w.out = p.appendRequest(w.out[:0], w, m, pr, b)
+	return p.sendBranch(b, w.out)
+}
+
+// sendBranch sends a branch's request and notes the connection it went on, so that its end is noticed.
+func (p *Proxy) sendBranch(b *branch, out []byte) bool {
+	conn, err := p.net.Send(b.flow, out)
+	if err != nil {
+		p.obs.Dropped(DropSend)
+		return false
+	}
+	if conn != 0 {
+		b.flow.Conn = conn
+		if _, ok := p.used.Load(conn); !ok {
+			p.used.Store(conn, struct{}{})
+		}
+	}
+	return true
+}
+
+// Malformed takes a stream that cannot be framed (transport.Handler).
+func (p *Proxy) Malformed(from transport.Flow, reason string) {
+	p.obs.Dropped(DropFraming)
+	p.log.Debug("malformed stream", zap.Stringer("from", from.Remote), zap.String("reason", reason))
+}

@@ -1,0 +1,266 @@
+package proxy
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"mrcproxy/balancer"
+	"mrcproxy/internal/session"
+	"mrcproxy/proxy/message"
+	"mrcproxy/proxy/transaction"
+	"mrcproxy/proxy/transport"
+)
+
+// open makes the pair of a request and its server transaction; nil when the table is full, with the request refused.
+func (p *Proxy) open(s *shard, key uint64, w *worker, from transport.Flow, k kind) *pair {
+	m := &w.m
+	pr := s.Open(key)
+	if pr == nil {
+		p.refuse(w, from, 503, "Retry-After: 5\r\n", DropOverload)
+		return nil
+	}
+	pr.Server.Start(m.Method == message.Invite, from.Proto.Reliable())
+	d := &pr.Data
+	d.kind, d.method, d.from, d.replyTo = k, m.Method, from, p.replyFlow(m, from)
+	d.msg = s.Keep(m.Raw[:m.End])
+	d.loop = p.loopHash(m)
+	return pr
+}
+
+// invite takes an initial INVITE: a route names its cluster, and place finds the server.
+func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
+	m := &w.m
+	key := p.serverKey(m, message.Invite)
+	s := p.txs.Shard(key)
+	s.Lock()
+	defer s.Unlock()
+	if pr := s.Find(key); pr != nil {
+		p.absorb(pr)
+		return
+	}
+	name, cluster, ok := r.route(m, from.Remote.Addr())
+	if !ok {
+		p.obs.Unroutable(string(m.Bytes(m.CallID.Value)), string(m.Bytes(m.UserAgent.Value)))
+		p.obs.Dropped(DropNoRoute)
+		if pr := p.open(s, key, w, from, rejected); pr != nil {
+			p.answer(s, w, pr, r.Otherwise.Reject, warning(p.at(from).sentBy, "no route matches"))
+			p.arm(s, pr)
+		}
+		return
+	}
+	pr := p.open(s, key, w, from, initial)
+	if pr == nil {
+		return
+	}
+	now := p.now()
+	d := &pr.Data
+	d.pops = uint8(pops)
+	d.tryingAt = now + r.Failover.TryingAfter.Milliseconds()
+	c := &call{callID: string(m.Bytes(m.CallID.Value)), route: name, cluster: cluster, start: time.Now(), deadline: now + r.Failover.Deadline.Milliseconds()}
+	c.attempts = c.room[:0]
+	d.call = c
+	if !p.place(w, pr, m, p.pick(c, now), now) {
+		p.giveUp(s, w, pr)
+	}
+	p.arm(s, pr)
+}
+
+// pick takes the lease for the next attempt; nil when no server can have it, or no attempt or no time is left.
+func (p *Proxy) pick(c *call, now transaction.Time) *balancer.Lease {
+	if len(c.attempts) >= min(p.routing.Load().Failover.MaxAttempts, maxAttempts) || now >= c.deadline {
+		return nil
+	}
+	lease, refusal := p.bal.Pick(c.cluster, c.tried[:len(c.attempts)], time.Now())
+	c.refusal = refusal
+	return lease
+}
+
+// place sends the INVITE m to the lease's server, and to the next when it cannot be sent. false: no server is left.
+func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.Lease, now transaction.Time) bool {
+	d := &pr.Data
+	c := d.call
+	f := &p.routing.Load().Failover
+	for lease != nil {
+		b := lease.Backend()
+		if !d.cur.Done() {
+			d.old = append(d.old, d.cur)
+		}
+		c.lease = lease
+		c.tried[len(c.attempts)] = b.Addr()
+		c.attempts = append(c.attempts, session.Attempt{Backend: b})
+		flow, fits := p.towards(b.Network(), b.Addr(), d.from.Local)
+		d.cur = branch{attempt: uint8(len(c.attempts)), flow: flow, sent: now, backend: b}
+		if fits {
+			d.cur.Start(true, flow.Proto.Reliable(), f.T1.Milliseconds(), f.FirstResponse.Milliseconds(), now)
+			w.out = p.appendRequest(w.out[:0], w, m, pr, &d.cur)
+			if p.sendBranch(&d.cur, w.out) {
+				return true
+			}
+			d.cur.Fail()
+		}
+		p.finish(c, ended{why: whySend}, 0)
+		lease = p.pick(c, now)
+	}
+	return false
+}
+
+// Why an attempt ended without an answer, as logs and metrics spell it; an answer is spelled by its code.
+const (
+	whyNoResponse  = "no_response" // silence
+	whyNoAnswer    = "no_answer"   // a provisional response, then silence
+	whyUnreachable = "unreachable" // ICMP
+	whyConnection  = "connection"  // TCP: refused, timed out, or broken
+	whySend        = "send_failed"
+	whyDeadline    = "deadline"
+)
+
+// ended is how an attempt ended.
+type ended struct {
+	why   string
+	code  int           // 0: without a final response
+	retry time.Duration // the response's Retry-After
+}
+
+// finish notes the end of the last attempt, tells the balancer, and gives the lease back.
+func (p *Proxy) finish(c *call, e ended, took transaction.Time) {
+	a := &c.attempts[len(c.attempts)-1]
+	a.Outcome, a.Took = e.why, time.Duration(took)*time.Millisecond
+	o := Outcome{Kind: Failed, Reason: e.why, RetryAfter: e.retry}
+	switch {
+	case refusal(e.code):
+		o.Kind = Refused
+		c.retry = max(c.retry, e.retry)
+	case e.code != 0:
+		o.Kind = Answered
+	}
+	if !c.cancelled || e.code != 0 { // a cancelled INVITE's silence proves nothing
+		p.bal.Report(a.Backend, o)
+	}
+	c.lease.Release()
+	c.lease = nil
+}
+
+// refusal reports whether a code says full, or not willing: the server lives, another may take the call.
+func refusal(code int) bool { return code == 406 || code == 480 || code == 486 || code == 503 }
+
+// retryable reports whether another server may do better than this code.
+func retryable(code int) bool { return refusal(code) || code == 408 || code >= 500 && code < 600 }
+
+// failover is the end of the current attempt without success. definite: nothing better can come on its branch. One that is
+// merely silent is given up only for a server that can take the call, or at the deadline.
+func (p *Proxy) failover(s *shard, w *worker, pr *pair, e ended, definite bool) {
+	d := &pr.Data
+	c := d.call
+	now := p.now()
+	if definite {
+		p.finish(c, e, now-d.cur.sent)
+	}
+	var lease *balancer.Lease
+	if !c.cancelled {
+		lease = p.pick(c, now)
+	}
+	if !definite {
+		if lease == nil && !c.cancelled && now < c.deadline {
+			d.cur.TimeoutAt = c.deadline
+			return
+		}
+		p.abandon(w, pr, now)
+		p.finish(c, e, now-d.cur.sent)
+	}
+	if lease != nil {
+		if m := p.kept(w, pr); m != nil && p.place(w, pr, m, lease, now) {
+			p.obs.FailedOver(c.cluster, e.why)
+			return
+		}
+	}
+	p.giveUp(s, w, pr)
+}
+
+// abandon stops waiting on the current branch. What may still arrive on it is dealt with for as long as it can.
+func (p *Proxy) abandon(w *worker, pr *pair, now transaction.Time) {
+	if pr.Data.cur.Abandon(now).Has(transaction.SendCancel) {
+		p.sendCancel(w, pr, &pr.Data.cur)
+	}
+}
+
+// giveUp is the final response when no attempt succeeded (RFC 3261 16.7 step 6): 487 to who has cancelled, the best that a
+// server said, else 480 with the reason.
+func (p *Proxy) giveUp(s *shard, w *worker, pr *pair) {
+	c := pr.Data.call
+	code, why := 480, ""
+	switch {
+	case c.cancelled:
+		code = 487
+		p.answer(s, w, pr, code, "")
+	case c.best != nil:
+		code = c.bestCode
+		p.respond(s, pr, code, c.best, p.now())
+	default:
+		why = c.explain()
+		retry := max(p.routing.Load().Failover.RetryAfter, c.retry)
+		p.answer(s, w, pr, code, "Retry-After: "+strconv.Itoa(int(retry/time.Second))+"\r\nReason: SIP;cause=480;text=\""+why+"\"\r\n")
+	}
+	p.inviteDone(c, code, why)
+}
+
+// explain says why nothing took the call, fit for a quoted string.
+func (c *call) explain() string {
+	var b strings.Builder
+	for i := range c.attempts {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(c.attempts[i].Backend.URI() + " " + c.attempts[i].Outcome)
+	}
+	if r := c.refusal.String(); r != "" {
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(r)
+	}
+	return quotable.Replace(b.String())
+}
+
+var quotable = strings.NewReplacer(`"`, `'`, `\`, `/`)
+
+// inviteDone is called once for each initial INVITE, when its final response has gone out.
+func (p *Proxy) inviteDone(c *call, code int, why string) {
+	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start)}
+	if n := len(c.attempts); n > 0 {
+		i.Backend = c.attempts[n-1].Backend
+	}
+	p.obs.InviteDone(&i)
+}
+
+// established is the 2xx of an initial INVITE: the session owns the lease from here on.
+func (p *Proxy) established(pr *pair, m *message.Message) {
+	c := pr.Data.call
+	a := &c.attempts[len(c.attempts)-1]
+	a.Outcome, a.Took = strconv.Itoa(m.Status), time.Duration(p.now()-pr.Data.cur.sent)*time.Millisecond
+	p.bal.Report(a.Backend, Outcome{Kind: Answered})
+	p.inviteDone(c, m.Status, "")
+	ses := &session.Session{CallID: c.callID, Route: c.route, Cluster: c.cluster, Attempts: c.attempts, Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
+	key := p.sessions.Key(m.Bytes(m.CallID.Value), m.Bytes(m.FromTag))
+	if !p.sessions.Add(key, ses, sessionExpires(m)) {
+		c.lease.Release() // a second INVITE with the Call-ID and From tag of a session that lives
+	}
+	c.lease = nil
+}
+
+// sessionExpires is the negotiated interval in a 2xx (RFC 4028 4); 0 for none.
+func sessionExpires(m *message.Message) time.Duration {
+	return seconds(m.Bytes(m.SessionExpires.Value))
+}
+
+// seconds reads the delta-seconds that a value begins with; 0 when it does not.
+func seconds(v []byte) time.Duration {
+	n := 0
+	for _, ch := range v {
+		if ch < '0' || ch > '9' || n > 1<<24 {
+			break
+		}
+		n = n*10 + int(ch-'0')
+	}
+	return time.Duration(n) * time.Second
+}

@@ -1,0 +1,307 @@
+package message
+
+import (
+	"bytes"
+	"errors"
+)
+
+// The errors of Scan. All but ErrNotSIP and ErrNoVia leave enough in the Message to answer a request with a 400: Reply
+// copies whatever is there.
+var (
+	ErrNotSIP        = errors.New("not a SIP message")
+	ErrVersion       = errors.New("SIP version is not 2.0")
+	ErrNoVia         = errors.New("no valid Via")
+	ErrHeader        = errors.New("malformed header field")
+	ErrUnterminated  = errors.New("header section does not end")
+	ErrMissing       = errors.New("mandatory header field missing")
+	ErrDuplicate     = errors.New("header field given more than once")
+	ErrCSeq          = errors.New("malformed CSeq")
+	ErrMaxForwards   = errors.New("malformed Max-Forwards")
+	ErrContentLength = errors.New("Content-Length does not fit the message")
+	ErrAddress       = errors.New("malformed From or To")
+	ErrStatus        = errors.New("malformed status line")
+)
+
+// Scan reads b, which the Message keeps, and reports the first thing that makes it unfit for a proxy (RFC 3261 16.3).
+// It does not allocate. On an error the fields found so far are set: the scan goes on to the end where it can, so that
+// an answer can be made.
+func (m *Message) Scan(b []byte) error {
+	*m = Message{Raw: b, Hops: -1, ContentLength: -1, End: len(b)}
+	err := m.startLine()
+	if m.Headers == 0 {
+		return err
+	}
+	p := m.Headers
+	for {
+		if p >= len(b) {
+			return first(err, ErrUnterminated)
+		}
+		n := bytes.IndexByte(b[p:], '\n')
+		if n < 0 {
+			return first(err, ErrUnterminated)
+		}
+		if n == 0 || n == 1 && b[p] == '\r' {
+			m.Body = p + n + 1
+			break
+		}
+		end := p + n + 1
+		for end < len(b) && (b[end] == ' ' || b[end] == '\t') { // folded (RFC 3261 7.3.1)
+			k := bytes.IndexByte(b[end:], '\n')
+			if k < 0 {
+				return first(err, ErrUnterminated)
+			}
+			end += k + 1
+		}
+		if e := m.header(p, end); e != nil && err == nil {
+			err = e
+		}
+		p = end
+	}
+	return first(err, m.check())
+}
+
+func first(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func (m *Message) startLine() error {
+	b := m.Raw
+	n := bytes.IndexByte(b, '\n')
+	if n < 11 {
+		return ErrNotSIP
+	}
+	end := n
+	if b[end-1] == '\r' {
+		end--
+	}
+	line := b[:end]
+	if hasPrefixFold(line, "sip/") {
+		return m.statusLine(line, n+1)
+	}
+	i := bytes.IndexByte(line, ' ')
+	j := bytes.LastIndexByte(line, ' ')
+	if i <= 0 || !hasPrefixFold(line[j+1:], "sip/") || !isToken(line[:i]) {
+		return ErrNotSIP
+	}
+	m.Request = true
+	m.MethodText = Span{0, i}
+	m.Method = methodOf(line[:i])
+	m.Headers = n + 1
+	m.URI = Span{min(i+1, j), j}
+	if !equalFold(line[j+1:], "sip/2.0") {
+		return ErrVersion
+	}
+	if j <= i+1 || bytes.IndexByte(line[i+1:j], ' ') >= 0 || bytes.IndexByte(line[i+1:j], '\t') >= 0 || bytes.IndexByte(line[i+1:j], ':') < 1 {
+		return ErrHeader // Request-URI empty, with white space, or without a scheme
+	}
+	return nil
+}
+
+func (m *Message) statusLine(line []byte, headers int) error {
+	if len(line) < 11 || !hasPrefixFold(line, "sip/2.0 ") {
+		return ErrStatus
+	}
+	code := 0
+	for _, c := range line[8:11] {
+		if c < '0' || c > '9' {
+			return ErrStatus
+		}
+		code = code*10 + int(c-'0')
+	}
+	if code < 100 || code > 699 || len(line) > 11 && line[11] != ' ' {
+		return ErrStatus
+	}
+	m.Status = code
+	m.Reason = Span{min(12, len(line)), len(line)}
+	m.Headers = headers
+	return nil
+}
+
+// check holds the whole against what a proxy may not let pass.
+func (m *Message) check() error {
+	if m.Via.Value.Empty() {
+		return ErrNoVia
+	}
+	if m.From.Value.Empty() || m.To.Value.Empty() || m.CallID.Value.Empty() || m.CSeq.Value.Empty() {
+		return ErrMissing
+	}
+	if m.Request && m.Method != Other && string(m.Bytes(m.CSeqMethod)) != m.Method.String() ||
+		m.Request && m.Method == Other && !bytes.Equal(m.Bytes(m.CSeqMethod), m.Bytes(m.MethodText)) {
+		return ErrCSeq
+	}
+	if m.ContentLength >= 0 {
+		if m.Body+m.ContentLength > len(m.Raw) {
+			return ErrContentLength
+		}
+		m.End = m.Body + m.ContentLength
+	}
+	return nil
+}
+
+// header files one header field, b[p:end] with its line end.
+func (m *Message) header(p, end int) error {
+	b := m.Raw[p:end]
+	c := bytes.IndexByte(b, ':')
+	if c <= 0 || b[0] == ' ' || b[0] == '\t' { // no name, or a fold with nothing above it to continue
+		return ErrHeader
+	}
+	nameEnd := c
+	for nameEnd > 0 && (b[nameEnd-1] == ' ' || b[nameEnd-1] == '\t') { // HCOLON = *( SP / HTAB ) ":"
+		nameEnd--
+	}
+	name := b[:nameEnd]
+	l := Line{All: Span{p, end}, Value: trim(m.Raw, p+c+1, end)}
+	switch len(name) {
+	case 1:
+		switch name[0] | 0x20 {
+		case 'v':
+			return m.via(l)
+		case 'f':
+			return m.address(&m.From, &m.FromTag, l)
+		case 't':
+			return m.address(&m.To, &m.ToTag, l)
+		case 'i':
+			return once(&m.CallID, l)
+		case 'l':
+			return m.length(l)
+		case 'm':
+			keepFirst(&m.Contact, l)
+		case 'c':
+			keepFirst(&m.ContentType, l)
+		case 'x':
+			keepFirst(&m.SessionExpires, l)
+		}
+	case 2:
+		if equalFold(name, "to") {
+			return m.address(&m.To, &m.ToTag, l)
+		}
+	case 3:
+		if equalFold(name, "via") {
+			return m.via(l)
+		}
+	case 4:
+		if equalFold(name, "from") {
+			return m.address(&m.From, &m.FromTag, l)
+		}
+		if equalFold(name, "cseq") {
+			return m.cseq(l)
+		}
+	case 5:
+		if equalFold(name, "route") {
+			if m.nroutes == maxRouteLines {
+				break // only the first are ever ours
+			}
+			m.routes[m.nroutes] = l
+			m.nroutes++
+		}
+	case 7:
+		if equalFold(name, "call-id") {
+			return once(&m.CallID, l)
+		}
+		if equalFold(name, "contact") {
+			keepFirst(&m.Contact, l)
+		}
+	case 10:
+		if equalFold(name, "user-agent") {
+			keepFirst(&m.UserAgent, l)
+		}
+	case 12:
+		if equalFold(name, "max-forwards") {
+			return m.hops(l)
+		}
+		if equalFold(name, "record-route") {
+			keepFirst(&m.RecordRoute, l)
+		}
+		if equalFold(name, "content-type") {
+			keepFirst(&m.ContentType, l)
+		}
+	case 13:
+		if equalFold(name, "proxy-require") {
+			keepFirst(&m.ProxyRequire, l)
+		}
+	case 14:
+		if equalFold(name, "content-length") {
+			return m.length(l)
+		}
+	case 15:
+		if equalFold(name, "session-expires") {
+			keepFirst(&m.SessionExpires, l)
+		}
+	}
+	return nil
+}
+
+func keepFirst(dst *Line, l Line) {
+	if dst.All.Empty() {
+		*dst = l
+	}
+}
+
+func once(dst *Line, l Line) error {
+	if !dst.All.Empty() {
+		return ErrDuplicate
+	}
+	*dst = l
+	return nil
+}
+
+func (m *Message) address(dst *Line, tag *Span, l Line) error {
+	if err := once(dst, l); err != nil {
+		return err
+	}
+	t, ok := addressTag(m.Raw, l.Value)
+	if !ok {
+		return ErrAddress
+	}
+	*tag = t
+	return nil
+}
+
+func (m *Message) cseq(l Line) error {
+	if err := once(&m.CSeq, l); err != nil {
+		return err
+	}
+	v := m.Bytes(l.Value)
+	var n uint64
+	i := 0
+	for i < len(v) && v[i] >= '0' && v[i] <= '9' {
+		n = n*10 + uint64(v[i]-'0')
+		if n > 1<<32-1 {
+			return ErrCSeq
+		}
+		i++
+	}
+	if i == 0 || i == len(v) || !isSpace(v[i]) {
+		return ErrCSeq
+	}
+	m.CSeqNumber = uint32(n)
+	m.CSeqMethod = trim(m.Raw, l.Value.Off+i, l.Value.End)
+	if !isToken(m.Bytes(m.CSeqMethod)) {
+		return ErrCSeq
+	}
+	return nil
+}
+
+func (m *Message) hops(l Line) error {
+	if err := once(&m.MaxForwards, l); err != nil {
+		return err
+	}
+	n, ok := number(m.Bytes(l.Value), 255)
+	if !ok {
+		return ErrMaxForwards
+	}
+	m.Hops = n
+	return nil
+}
+
+func (m *Message) length(l Line) error {
+	n, ok := number(m.Bytes(l.Value), 1<<20)
+	if !ok || m.ContentLength >= 0 && m.ContentLength != n {
+		return ErrContentLength
+	}
+	m.ContentLength = n
+	return nil
+}

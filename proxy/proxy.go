@@ -1,0 +1,248 @@
+// Package proxy is the stateful, record-routing SIP proxy (RFC 3261 section 16): what happens to a request from the moment
+// it is read to its last response. It owns the transactions, the placing of INVITEs and the signed Record-Route. It never
+// touches SDP, never re-serialises a message, never chooses a server by itself (Balancer does), and starts no goroutine
+// for a message: the goroutine that read it handles it to the end, so that order is kept.
+package proxy
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"mrcproxy/balancer"
+	"mrcproxy/internal/session"
+	"mrcproxy/proxy/message"
+	"mrcproxy/proxy/transaction"
+	"mrcproxy/proxy/transport"
+)
+
+// Balancer chooses servers. *balancer.Balancer has the first two; what calls show of a server's health goes to Report.
+// None may block: they are called on the path of a message.
+type Balancer interface {
+	Pick(cluster string, tried []netip.AddrPort, now time.Time) (*balancer.Lease, balancer.Refusal)
+	Available(cluster string, now time.Time) bool
+	Report(b *balancer.Backend, o Outcome)
+}
+
+// Listener is one SIP socket and the address that peers reach it at. A zero Advertise port takes the bound one, an invalid
+// Advertise address the bound address.
+type Listener struct {
+	Proto     transport.Proto
+	Bind      netip.AddrPort
+	Advertise netip.Addr
+}
+
+// Options make a Proxy; all but the numbers must be given.
+type Options struct {
+	Listeners       []Listener // at most 16
+	Secrets         [][]byte   // of the Record-Route signature: the first signs, all verify
+	Balancer        Balancer
+	Sessions        *session.Table
+	Observer        Observer
+	Log             *zap.Logger
+	Routing         *Routing
+	ConnectTimeout  time.Duration // of a TCP connect; transport's default when 0
+	MaxTransactions int           // at a time, the absorbing ones too; 1<<20 when 0
+}
+
+// Proxy is the engine. All its exported methods are safe for concurrent use.
+type Proxy struct {
+	opts      Options
+	log       *zap.Logger
+	net       network
+	listeners []local
+	keys      *keys
+	bal       Balancer
+	sessions  *session.Table
+	obs       Observer
+	routing   atomic.Pointer[Routing]
+	txs       *transaction.Table[tx]
+	workers   sync.Pool // of *worker
+	seed      maphash.Seed
+	epoch     uint32
+	base      time.Time
+	draining  atomic.Bool
+	used      sync.Map // ids of connections that requests were sent on
+	run       func(context.Context) error
+	close     func() error
+	stats     func() transport.Stats
+}
+
+// network is what the engine needs of package transport.
+type network interface {
+	Send(f transport.Flow, b []byte) (conn uint64, err error)
+	Find(proto transport.Proto, remote netip.AddrPort) (conn uint64, ok bool)
+}
+
+// local is a listener with what we write of it into messages.
+type local struct {
+	proto   transport.Proto
+	addr    netip.AddrPort // advertised
+	via     []byte         // "Via: SIP/2.0/UDP 10.1.0.5:5060;branch="
+	rrTail  []byte         // "@10.1.0.5:5060;transport=tcp;lr>\r\n"
+	is4     bool
+	sentBy  string // host:port
+	contact string // URI
+}
+
+// New opens the sockets. Run serves them.
+func New(o Options) (*Proxy, error) {
+	p := newProxy(o)
+	to := transport.Options{Handler: p, Log: o.Log, ConnectTimeout: o.ConnectTimeout}
+	for _, l := range o.Listeners {
+		to.Listeners = append(to.Listeners, transport.Listener{Proto: l.Proto, Addr: l.Bind})
+	}
+	set, err := transport.Listen(to)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	p.attach(set, set.Addr)
+	p.run, p.close, p.stats = set.Run, set.Close, set.Stats
+	return p, nil
+}
+
+func newProxy(o Options) *Proxy {
+	if o.MaxTransactions == 0 {
+		o.MaxTransactions = 1 << 20
+	}
+	p := &Proxy{
+		opts: o, log: o.Log, keys: newKeys(o.Secrets), bal: o.Balancer, sessions: o.Sessions, obs: o.Observer,
+		seed: maphash.MakeSeed(), epoch: rand.Uint32(), base: time.Now(),
+	}
+	p.txs = transaction.NewTable[tx](o.MaxTransactions, 0)
+	p.workers.New = func() any { return new(worker) }
+	p.routing.Store(o.Routing)
+	return p
+}
+
+func (p *Proxy) attach(n network, bound func(int) netip.AddrPort) {
+	p.net = n
+	for i, l := range p.opts.Listeners {
+		a := bound(i)
+		if l.Advertise.IsValid() {
+			a = netip.AddrPortFrom(l.Advertise, a.Port())
+		}
+		loc := local{proto: l.Proto, addr: a, is4: a.Addr().Is4(), sentBy: a.String()}
+		loc.via = fmt.Appendf(nil, "Via: SIP/2.0/%s %s;branch=", l.Proto, a)
+		param := ""
+		if l.Proto == transport.TCP {
+			param = ";transport=tcp"
+		}
+		loc.rrTail = fmt.Appendf(nil, "@%s%s;lr>\r\n", a, param)
+		loc.contact = fmt.Sprintf("sip:%s%s", a, param)
+		p.listeners = append(p.listeners, loc)
+	}
+}
+
+// Addr is the advertised address of listener i, its port as bound.
+func (p *Proxy) Addr(i int) netip.AddrPort { return p.listeners[i].addr }
+
+// SetRouting installs a new Routing: calls placed from now on follow it.
+func (p *Proxy) SetRouting(r *Routing) { p.routing.Store(r) }
+
+// SetDraining makes OPTIONS be answered 503, so that whoever pings us sends new sessions elsewhere.
+func (p *Proxy) SetDraining(on bool) { p.draining.Store(on) }
+
+// Transactions is the number of transactions held, absorbing ones included.
+func (p *Proxy) Transactions() int { return p.txs.Len() }
+
+// Transport is what the sockets have done.
+func (p *Proxy) Transport() transport.Stats { return p.stats() }
+
+// Close gives the sockets back when Run is never called.
+func (p *Proxy) Close() error { return p.close() }
+
+// tick is the resolution of the timers.
+const tick = 10 * time.Millisecond
+
+// Run serves until ctx ends.
+func (p *Proxy) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.run(ctx) })
+	g.Go(func() error { return p.timers(ctx) })
+	return g.Wait()
+}
+
+func (p *Proxy) timers(ctx context.Context) error {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		p.txs.Tick(p.now(), p.fire)
+		if n%100 == 0 {
+			p.sessions.Tick()
+		}
+	}
+}
+
+func (p *Proxy) now() transaction.Time { return time.Since(p.base).Milliseconds() }
+
+// worker is the memory for handling one message.
+type worker struct {
+	m    message.Message // the message
+	kept message.Message // a request kept by a transaction, scanned again
+	out  []byte          // what is sent
+	ins  []byte          // header lines to insert
+	uri  []byte
+}
+
+func (p *Proxy) worker() *worker { return p.workers.Get().(*worker) }
+
+func (p *Proxy) free(w *worker) {
+	w.m.Raw, w.kept.Raw = nil, nil
+	p.workers.Put(w)
+}
+
+// guard gives the worker back, and keeps a bug of ours in one message's handling from ending the process.
+func (p *Proxy) guard(w *worker, doing string) {
+	if r := recover(); r != nil {
+		p.obs.Dropped(DropPanic)
+		p.log.Error("panic", zap.String("handling", doing), zap.Any("panic", r), zap.Stack("stack"), zap.ByteString("message", w.m.Raw[:min(len(w.m.Raw), 4096)]))
+	}
+	p.free(w)
+}
+
+// Receive handles one message (transport.Handler). One bad message never ends the process.
+func (p *Proxy) Receive(b []byte, from transport.Flow) {
+	w := p.worker()
+	defer p.guard(w, "message")
+	switch err := w.m.Scan(b); {
+	case err != nil:
+		p.malformed(w, from, err)
+	case w.m.Request:
+		p.request(w, from)
+	default:
+		p.response(w, from)
+	}
+}
+
+// tagOf is a To tag for responses of our own, the same for the retransmissions of a request (RFC 3261 8.2.6.2).
+func (p *Proxy) tagOf(m *message.Message) []byte {
+	var h maphash.Hash
+	h.SetSeed(p.seed)
+	_, _ = h.Write(m.Bytes(m.Via.Branch))
+	_, _ = h.Write(m.Bytes(m.CallID.Value))
+	_, _ = h.Write(m.Bytes(m.FromTag))
+	const digits = "0123456789abcdef"
+	var sum [8]byte
+	binary.BigEndian.PutUint64(sum[:], h.Sum64())
+	tag := make([]byte, 0, 18)
+	tag = append(tag, "mq"...)
+	for _, c := range sum {
+		tag = append(tag, digits[c>>4], digits[c&15])
+	}
+	return tag
+}

@@ -1,0 +1,243 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mrcproxy/proxy/message"
+	"mrcproxy/proxy/transaction"
+	"mrcproxy/proxy/transport"
+)
+
+// request is RFC 3261 16.3 (validation) and 16.4 (route information); then one of relay, invite, or an answer of ours.
+func (p *Proxy) request(w *worker, from transport.Flow) {
+	m := &w.m
+	if m.Method == message.Ack && p.ackOfFailure(m) {
+		return
+	}
+	if m.Hops == 0 && m.Method != message.Options { // 16.3 step 3
+		p.refuse(w, from, 483, "", DropHops)
+		return
+	}
+	if p.looped(m) {
+		p.refuse(w, from, 482, "", DropLoop)
+		return
+	}
+	if m.Method == message.Cancel {
+		p.cancel(w, from)
+		return
+	}
+	var spans [8]message.Span
+	routes, ok := m.Routes(spans[:0])
+	if !ok {
+		p.malformed(w, from, message.ErrHeader)
+		return
+	}
+	if len(routes) > 0 {
+		uri := m.Bytes(message.AddrSpec(m.Raw, routes[0]))
+		if text, c, ok := p.keys.ownRoute(uri, m.Bytes(m.CallID.Value)); ok {
+			pops := 1
+			if len(routes) > 1 && isTwin(m.Bytes(message.AddrSpec(m.Raw, routes[1])), text) {
+				pops = 2
+			}
+			p.inDialog(w, from, &c, pops)
+			return
+		}
+	}
+	switch {
+	case m.InDialog() && m.Method == message.Ack:
+		p.obs.Dropped(DropNoDialog)
+	case m.InDialog():
+		p.refuse(w, from, 481, "", DropNoDialog)
+	default:
+		p.outOfDialog(w, from, routes)
+	}
+}
+
+// isTwin reports whether uri is the other half of a double Record-Route (RFC 5658): it carries the same cookie.
+func isTwin(uri, cookie []byte) bool {
+	u, ok := message.ParseURI(uri)
+	return ok && string(u.User) == string(cookie)
+}
+
+// outOfDialog takes a request that starts something: an INVITE to place, an OPTIONS to answer, anything else to refuse.
+func (p *Proxy) outOfDialog(w *worker, from transport.Flow, routes []message.Span) {
+	m := &w.m
+	r := p.routing.Load()
+	pops := 0
+	for pops < len(routes) && p.isUs(m.Bytes(message.AddrSpec(m.Raw, routes[pops]))) {
+		pops++ // a client that has us as its outbound proxy
+	}
+	switch {
+	case m.Method == message.Ack:
+		p.obs.Dropped(DropNoDialog)
+	case !contains(r.Allow, from.Remote.Addr()):
+		p.refuse(w, from, 403, "", DropForbidden)
+	case pops < len(routes): // a next hop that is not ours to serve: we are no open relay
+		p.refuse(w, from, 403, warning(p.at(from).sentBy, "Route leads away from here"), DropForbidden)
+	case m.Method == message.Options:
+		p.ping(w, from)
+	case m.Method != message.Invite:
+		p.refuse(w, from, 403, warning(p.at(from).sentBy, "not a dialog of this proxy"), DropForbidden)
+	case !m.ProxyRequire.Value.Empty(): // 16.3 step 5
+		p.refuse(w, from, 420, "Unsupported: "+string(m.Bytes(m.ProxyRequire.Value))+"\r\n", DropExtension)
+	default:
+		if _, ok := message.ParseURI(m.Bytes(m.URI)); !ok {
+			p.refuse(w, from, 416, "", DropMalformed) // 16.3 step 2
+			return
+		}
+		p.invite(w, from, r, pops)
+	}
+}
+
+// warning is a Warning header line (RFC 3261 20.43).
+func warning(agent, text string) string { return "Warning: 399 " + agent + " \"" + text + "\"\r\n" }
+
+// isUs reports whether a URI names one of our listeners.
+func (p *Proxy) isUs(uri []byte) bool {
+	u, ok := message.ParseURI(uri)
+	if !ok {
+		return false
+	}
+	a, ok := message.ParseHost(u.Host)
+	if !ok {
+		return false
+	}
+	port := uint16(u.Port)
+	if port == 0 {
+		port = 5060
+	}
+	for i := range p.listeners {
+		if p.listeners[i].addr == netip.AddrPortFrom(a, port) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Proxy) at(f transport.Flow) *local {
+	return &p.listeners[min(int(f.Local), len(p.listeners)-1)]
+}
+
+// ping answers OPTIONS: 200 while a session could be taken, by the cluster that the Request-URI's user names or by any; 503
+// when not, or while we drain.
+func (p *Proxy) ping(w *worker, from transport.Flow) {
+	m := &w.m
+	cluster := ""
+	if u, ok := message.ParseURI(m.Bytes(m.URI)); ok {
+		cluster = string(u.User)
+	}
+	if p.draining.Load() || !p.bal.Available(cluster, time.Now()) {
+		p.reply(w, from, 503, "Retry-After: 5\r\n")
+		return
+	}
+	p.reply(w, from, 200, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK\r\nAccept: application/sdp\r\n")
+}
+
+// reply sends a response of ours without a transaction (RFC 3261 8.2.7).
+func (p *Proxy) reply(w *worker, from transport.Flow, code int, header string) {
+	m := &w.m
+	r := message.Reply{Status: code, ToTag: p.tagOf(m), Header: header, Source: from.Remote.Addr(), Port: from.Remote.Port()}
+	w.out = m.AppendReply(w.out[:0], &r)
+	p.send(p.replyFlow(m, from), w.out)
+}
+
+// refuse is reply for what we do not take; nothing ever answers an ACK.
+func (p *Proxy) refuse(w *worker, from transport.Flow, code int, header string, why DropReason) {
+	p.obs.Dropped(why)
+	if w.m.Method != message.Ack {
+		p.reply(w, from, code, header)
+	}
+}
+
+// malformed answers a request that cannot be proxied, where there is enough of it to answer (16.3 step 1).
+func (p *Proxy) malformed(w *worker, from transport.Flow, err error) {
+	m := &w.m
+	p.obs.Dropped(DropMalformed)
+	p.log.Debug("malformed message", zap.Error(err), zap.Stringer("from", from.Remote))
+	if !m.Request || m.Method == message.Ack || m.Via.Value.Empty() || m.CallID.Value.Empty() || m.CSeq.Value.Empty() || m.From.Value.Empty() ||
+		m.To.Value.Empty() {
+		return
+	}
+	if errors.Is(err, message.ErrVersion) {
+		p.reply(w, from, 505, "")
+		return
+	}
+	p.reply(w, from, 400, warning(p.at(from).sentBy, err.Error()))
+}
+
+// replyFlow is where the responses to a request go: the connection it came on, or for when that is gone the source address
+// with the Via's port; over UDP the source port when rport asks for it (RFC 3261 18.2.2, RFC 3581 4).
+func (p *Proxy) replyFlow(m *message.Message, from transport.Flow) transport.Flow {
+	if !from.Proto.Reliable() && !m.Via.RPort.Empty() {
+		return from
+	}
+	from.Remote = netip.AddrPortFrom(from.Remote.Addr(), viaPort(m))
+	return from
+}
+
+func viaPort(m *message.Message) uint16 {
+	if m.Via.Port != 0 {
+		return uint16(m.Via.Port)
+	}
+	return 5060
+}
+
+// send sends and counts what cannot be sent; a lost message is the retransmission's to mend.
+func (p *Proxy) send(f transport.Flow, b []byte) {
+	if _, err := p.net.Send(f, b); err != nil {
+		p.obs.Dropped(DropSend)
+	}
+}
+
+// ackOfFailure takes the ACK to a non-2xx response of a transaction of ours (RFC 3261 17.2.1); it goes no further.
+func (p *Proxy) ackOfFailure(m *message.Message) bool {
+	key := p.serverKey(m, message.Invite)
+	s := p.txs.Shard(key)
+	s.Lock()
+	defer s.Unlock()
+	pr := s.Find(key)
+	if pr == nil || pr.Server.State != transaction.Completed && pr.Server.State != transaction.Confirmed {
+		return false
+	}
+	pr.Server.Ack(p.now())
+	p.arm(s, pr)
+	return true
+}
+
+// cancel is RFC 3261 9.2 and 16.10: it is answered at once, and the INVITE's branch is cancelled; the INVITE's own answer,
+// a 2xx too if it crosses, still goes to the client.
+func (p *Proxy) cancel(w *worker, from transport.Flow) {
+	m := &w.m
+	key := p.serverKey(m, message.Invite)
+	s := p.txs.Shard(key)
+	s.Lock()
+	defer s.Unlock()
+	pr := s.Find(key)
+	if pr == nil {
+		p.refuse(w, from, 481, "", DropNoDialog)
+		return
+	}
+	p.reply(w, from, 200, "")
+	if pr.Server.Final() {
+		return
+	}
+	d := &pr.Data
+	if d.call != nil {
+		d.call.cancelled = true
+	}
+	if d.cur.Cancel(p.now()).Has(transaction.SendCancel) {
+		p.sendCancel(w, pr, &d.cur)
+	}
+	p.arm(s, pr)
+}
+
+// absorb handles the retransmission of a request: the last response again, or nothing.
+func (p *Proxy) absorb(pr *pair) {
+	if pr.Server.Request().Has(transaction.Resend) && len(pr.Data.reply) > 0 {
+		p.send(pr.Data.replyTo, pr.Data.reply)
+	}
+}

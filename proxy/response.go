@@ -1,0 +1,206 @@
+package proxy
+
+import (
+	"strconv"
+	"time"
+
+	"mrcproxy/internal/session"
+	"mrcproxy/proxy/message"
+	"mrcproxy/proxy/transaction"
+	"mrcproxy/proxy/transport"
+)
+
+// response is RFC 3261 16.7. A response that belongs to no branch of ours is dropped (RFC 6026 7.3).
+func (p *Proxy) response(w *worker, _ transport.Flow) {
+	m := &w.m
+	id, _, ok := p.parseBranch(m.Bytes(m.Via.Branch))
+	if !ok {
+		p.obs.Dropped(DropStray)
+		return
+	}
+	s := p.txs.ShardOf(id.id)
+	s.Lock()
+	defer s.Unlock()
+	pr := s.Get(id.id)
+	if pr == nil {
+		p.obs.Dropped(DropStray)
+		return
+	}
+	d := &pr.Data
+	b := d.branch(id.attempt)
+	if b == nil {
+		p.obs.Dropped(DropStray)
+		return
+	}
+	switch method := m.Bytes(m.CSeqMethod); {
+	case string(method) == "CANCEL" && d.method == message.Invite:
+		if m.Status >= 200 {
+			b.CancelResponse()
+		}
+	case d.method != message.Other && string(method) != d.method.String():
+		p.obs.Dropped(DropStray)
+		return
+	default:
+		p.branchResponse(s, w, pr, b)
+	}
+	p.arm(s, pr)
+}
+
+// branch is the branch of that number, or nil.
+func (d *tx) branch(attempt uint8) *branch {
+	if d.cur.attempt == attempt {
+		return &d.cur
+	}
+	for i := range d.old {
+		if d.old[i].attempt == attempt {
+			return &d.old[i]
+		}
+	}
+	return nil
+}
+
+func (p *Proxy) branchResponse(s *shard, w *worker, pr *pair, b *branch) {
+	m, d := &w.m, &pr.Data
+	now := p.now()
+	act := b.Response(m.Status, now)
+	if act.Has(transaction.SendAck) {
+		p.sendHop(w, pr, b, message.Ack, m.Bytes(m.To.All))
+	}
+	if act.Has(transaction.SendCancel) {
+		p.sendCancel(w, pr, b)
+	}
+	if !act.Has(transaction.Forward) {
+		return
+	}
+	switch {
+	case d.kind == own:
+		if m.Status >= 200 && d.done != nil {
+			d.done(m.Status, nil)
+			d.done = nil
+		}
+	case d.kind == relayed:
+		p.relayResponse(s, w, pr, now)
+	case b != &d.cur || pr.Server.Final() && pr.Server.State != transaction.Accepted:
+		if m.Status >= 200 && m.Status < 300 {
+			p.endLate(s, w, pr, b)
+		}
+	default:
+		p.placedResponse(s, w, pr, now)
+	}
+}
+
+// placedResponse is a response to an initial INVITE on its current branch.
+func (p *Proxy) placedResponse(s *shard, w *worker, pr *pair, now transaction.Time) {
+	m, d := &w.m, &pr.Data
+	c := d.call
+	switch {
+	case m.Status < 200:
+		// The server lives. From now on its final answer is waited for, not its first.
+		if wait := p.routing.Load().Failover.Answer.Milliseconds(); d.cur.TimeoutAt != c.deadline {
+			d.cur.TimeoutAt = min(d.cur.sent+wait, c.deadline)
+		}
+		if m.Status > 100 { // a 100 is hop by hop (16.7 step 4)
+			p.pass(s, w, pr, now)
+		}
+	case m.Status < 300:
+		first := !pr.Server.Final()
+		p.pass(s, w, pr, now)
+		if first {
+			p.established(pr, m)
+			if len(d.old) == 0 {
+				s.Drop(&d.msg) // nothing is sent again from here on
+			}
+		}
+	case retryable(m.Status) && !c.cancelled:
+		c.keepBest(w)
+		p.failover(s, w, pr, ended{strconv.Itoa(m.Status), m.Status, retryAfter(m)}, true)
+	default:
+		p.finish(c, ended{strconv.Itoa(m.Status), m.Status, 0}, now-d.cur.sent)
+		p.pass(s, w, pr, now)
+		p.inviteDone(c, m.Status, "")
+	}
+}
+
+// retryAfter is how long a refusal wants to be left alone (RFC 3261 20.33); 0 when it does not say.
+func retryAfter(m *message.Message) time.Duration { return seconds(m.Field("retry-after")) }
+
+// keepBest remembers a failure response if it is the best so far (16.7 step 6): the lowest class. 503 and 408 say
+// something about one server only and are never passed on.
+func (c *call) keepBest(w *worker) {
+	m := &w.m
+	if m.Status == 503 || m.Status == 408 {
+		return
+	}
+	if c.best == nil || m.Status/100 < c.bestCode/100 {
+		c.best, c.bestCode = m.AppendResponse(nil), m.Status
+	}
+}
+
+// pass gives the response to the client.
+func (p *Proxy) pass(s *shard, w *worker, pr *pair, now transaction.Time) {
+	w.out = w.m.AppendResponse(w.out[:0])
+	p.respond(s, pr, w.m.Status, w.out, now)
+}
+
+// relayResponse is a response to a request in a dialog.
+func (p *Proxy) relayResponse(s *shard, w *worker, pr *pair, now transaction.Time) {
+	m, d := &w.m, &pr.Data
+	if m.Status == 100 || m.Status < 200 && pr.Server.Final() {
+		return
+	}
+	if pr.Server.Final() && !(pr.Server.State == transaction.Accepted && m.Status < 300) {
+		return // answered by us meanwhile
+	}
+	p.pass(s, w, pr, now)
+	if m.Status < 200 {
+		return
+	}
+	switch {
+	case d.method == message.Bye:
+		p.sessions.End(d.session, byeReason(d.toServer))
+	case m.Status == 481 || m.Status == 408:
+		p.sessions.End(d.session, session.Gone)
+	case m.Status < 300 && (d.method == message.Invite || d.method == message.Update):
+		p.sessions.Refresh(d.session, sessionExpires(m))
+	}
+	if d.method != message.Invite || m.Status < 300 {
+		s.Drop(&d.msg) // nothing is sent again from here on
+	}
+}
+
+func byeReason(fromClient bool) session.Reason {
+	if fromClient {
+		return session.ByeClient
+	}
+	return session.ByeServer
+}
+
+// endLate ends a session that came to be on an abandoned branch: the client has another, or an answer. It is ACKed and
+// BYEd, so that the server's channel is free (RFC 3261 13.2.2.4).
+func (p *Proxy) endLate(s *shard, w *worker, pr *pair, b *branch) {
+	m := &w.m
+	loc := p.at(b.flow)
+	uri := []byte(b.backend.URI())
+	var spans [8]message.Span
+	routes, _ := m.RecordRoutes(spans[:0])
+	for i, r := range routes {
+		if _, _, ok := p.keys.ownRoute(m.Bytes(message.AddrSpec(m.Raw, r)), m.Bytes(m.CallID.Value)); ok {
+			routes = routes[:i] // behind it stand the client's side
+			break
+		}
+	}
+	// Each retransmission of the 2xx gets the same ACK.
+	w.ins = append(append(append(w.ins[:0], loc.via...), ackBranch...), '.')
+	w.ins = p.appendBranch(w.ins, branchID{pr.ID, b.attempt}, pr.Data.loop)
+	w.ins = append(w.ins, "\r\n"...)
+	w.out = m.AppendInDialog(w.out[:0], message.Ack, uri, w.ins, routes)
+	p.send(b.flow, w.out)
+	if b.ended {
+		return
+	}
+	b.ended = true
+	p.obs.Late(b.backend)
+	p.originate(s, w, b.flow, message.Bye, func(dst, via []byte) []byte {
+		return m.AppendInDialog(dst, message.Bye, uri, via, routes)
+	}, transaction.Lifetime, nil)
+}

@@ -1,0 +1,214 @@
+package transaction
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"mrcproxy/internal/wheel"
+)
+
+// Shards is the number of independently locked parts of a Table.
+const Shards = 32
+
+// The wheel's turn is 41 s: longer than Lifetime, so that nearly every timer is touched once.
+const (
+	tick  = 10
+	slots = 4096
+)
+
+// ID names a pair for as long as it lives: 32 bits place, 32 bits generation. It goes into our branch, so that a response
+// finds its shard and pair without a search. 0 is no id.
+type ID uint64
+
+// Pair is one request and what became of it: the server transaction, the timer, and the transaction user's data, which
+// holds the client transactions. It belongs to its shard's lock.
+type Pair[D any] struct {
+	ID     ID
+	Server Server
+	Data   D
+	key    uint64
+	timer  wheel.Timer[*Pair[D]]
+}
+
+// Shard is a part of the table under one lock. All its methods but Lock want it held.
+type Shard[D any] struct {
+	sync.Mutex
+	byKey map[uint64]*Pair[D]
+	pairs []*Pair[D]
+	free  []uint32
+	wheel *wheel.Wheel[*Pair[D]]
+	pool  buffers
+	table *Table[D]
+	index uint32
+	_     [64]byte // a cache line of its own
+}
+
+// Table holds the pairs. New makes one; nothing in it starts by itself: the owner calls Tick.
+type Table[D any] struct {
+	shards [Shards]Shard[D]
+	live   atomic.Int64
+	limit  int64
+}
+
+// NewTable makes a table for at most limit pairs at a time.
+func NewTable[D any](limit int, now Time) *Table[D] {
+	t := &Table[D]{limit: int64(limit)}
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.byKey = map[uint64]*Pair[D]{}
+		s.wheel = wheel.New[*Pair[D]](slots, tick, now)
+		s.table, s.index = t, uint32(i)
+	}
+	return t
+}
+
+// Len is the number of pairs that live.
+func (t *Table[D]) Len() int { return int(t.live.Load()) }
+
+// Shard is where the pair of a server transaction key is, or would be.
+func (t *Table[D]) Shard(key uint64) *Shard[D] { return &t.shards[key>>32%Shards] }
+
+// ShardOf is where the pair of an id is.
+func (t *Table[D]) ShardOf(id ID) *Shard[D] { return &t.shards[uint32(id)%Shards] }
+
+// Tick fires the timers that are due, shard by shard, each under its lock. fire may use the shard it is given.
+func (t *Table[D]) Tick(now Time, fire func(*Shard[D], *Pair[D])) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.Lock()
+		s.wheel.Advance(now, func(p *Pair[D]) { fire(s, p) })
+		s.Unlock()
+	}
+}
+
+// Each visits every pair, shard by shard, each under its lock. It is for the rare event that concerns an unknown few of
+// them, not for the path of a message. visit may close the pair it is given.
+func (t *Table[D]) Each(visit func(*Shard[D], *Pair[D])) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.Lock()
+		for _, p := range s.pairs {
+			if p.live() {
+				visit(s, p)
+			}
+		}
+		s.Unlock()
+	}
+}
+
+// Find is the pair of a server transaction key, or nil.
+func (s *Shard[D]) Find(key uint64) *Pair[D] { return s.byKey[key] }
+
+// Get is the pair of an id, or nil when it is gone.
+func (s *Shard[D]) Get(id ID) *Pair[D] {
+	i := uint32(id) / Shards
+	if int(i) >= len(s.pairs) || s.pairs[i].ID != id || !s.pairs[i].live() {
+		return nil
+	}
+	return s.pairs[i]
+}
+
+// Open makes a pair; key 0 is for one without a server transaction, which only its id finds. nil: the table is full.
+func (s *Shard[D]) Open(key uint64) *Pair[D] {
+	if s.table.live.Add(1) > s.table.limit {
+		s.table.live.Add(-1)
+		return nil
+	}
+	var p *Pair[D]
+	if n := len(s.free); n > 0 {
+		p = s.pairs[s.free[n-1]]
+		s.free = s.free[:n-1]
+	} else {
+		p = &Pair[D]{ID: ID(uint32(len(s.pairs))*Shards + s.index)}
+		p.timer.Value = p
+		s.pairs = append(s.pairs, p)
+	}
+	p.ID += 1 << 32 // a new generation; odd ones live
+	if key != 0 {
+		p.key = key
+		s.byKey[key] = p
+	}
+	return p
+}
+
+func (p *Pair[D]) live() bool { return p.ID>>32&1 == 1 }
+
+// Close forgets a pair and keeps its memory for the next.
+func (s *Shard[D]) Close(p *Pair[D]) {
+	if !p.live() {
+		return
+	}
+	s.wheel.Disarm(&p.timer)
+	if p.key != 0 {
+		delete(s.byKey, p.key)
+	}
+	var none D
+	p.Data, p.Server, p.key = none, Server{}, 0
+	p.ID += 1 << 32
+	s.free = append(s.free, uint32(p.ID)/Shards)
+	s.table.live.Add(-1)
+}
+
+// Arm sets the pair's timer; Never disarms it.
+func (s *Shard[D]) Arm(p *Pair[D], due Time) {
+	switch {
+	case due == Never:
+		s.wheel.Disarm(&p.timer)
+	case !p.timer.Armed() || p.timer.Due() != due:
+		s.wheel.Arm(&p.timer, due)
+	}
+}
+
+// Keep copies b into memory of the shard's, to be given back with Drop.
+func (s *Shard[D]) Keep(b []byte) []byte { return append(s.pool.get(len(b)), b...) }
+
+// Drop gives back what Keep returned and sets it to nil.
+func (s *Shard[D]) Drop(b *[]byte) {
+	s.pool.put(*b)
+	*b = nil
+}
+
+// buffers is a small stock of byte slices in two sizes; larger ones are left to the garbage collector.
+type buffers struct {
+	small, large [][]byte
+}
+
+const (
+	smallBuffer = 512
+	largeBuffer = 2048
+	stock       = 256 // of each size and shard
+)
+
+func (p *buffers) get(n int) []byte {
+	switch {
+	case n <= smallBuffer:
+		return take(&p.small, smallBuffer)
+	case n <= largeBuffer:
+		return take(&p.large, largeBuffer)
+	}
+	return make([]byte, 0, n)
+}
+
+func take(l *[][]byte, size int) []byte {
+	n := len(*l)
+	if n == 0 {
+		return make([]byte, 0, size)
+	}
+	b := (*l)[n-1]
+	(*l)[n-1] = nil
+	*l = (*l)[:n-1]
+	return b
+}
+
+func (p *buffers) put(b []byte) {
+	switch cap(b) {
+	case smallBuffer:
+		if len(p.small) < stock {
+			p.small = append(p.small, b[:0])
+		}
+	case largeBuffer:
+		if len(p.large) < stock {
+			p.large = append(p.large, b[:0])
+		}
+	}
+}

@@ -1,0 +1,276 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Set is the sockets and connections of one proxy. All methods but Run may be
+// called from many goroutines.
+type Set struct {
+	opt    Options
+	socks  []socket
+	table  table
+	lastID atomic.Uint64
+	count  counters
+
+	mu    sync.Mutex // guards what follows; no other lock is taken under it
+	phase phase
+	ctx   context.Context // Run's, for dials
+	wg    sync.WaitGroup
+}
+
+// socket is one listener: udp or tcp is set.
+type socket struct {
+	addr netip.AddrPort
+	udp  *udpSocket
+	tcp  *net.TCPListener
+}
+
+type phase uint8
+
+const (
+	listening phase = iota
+	running
+	stopped
+)
+
+type counters struct {
+	pending                      atomic.Int64
+	accepted, refused            atomic.Uint64
+	dialled, dialFailed          atomic.Uint64
+	slow, malformed, unreachable atomic.Uint64
+	streamIn, streamOut          atomic.Uint64
+}
+
+// Listen opens all sockets, so that whatever stands in the way is known before
+// anything starts. Either all are open or none.
+func Listen(o Options) (*Set, error) {
+	o.defaults()
+	if o.Handler == nil {
+		return nil, fmt.Errorf("transport: no handler")
+	}
+	if len(o.Listeners) == 0 || len(o.Listeners) > 256 {
+		return nil, fmt.Errorf("transport: %d listeners, want 1 to 256", len(o.Listeners))
+	}
+	s := &Set{opt: o}
+	s.table.init()
+	// Ids begin at the clock, so that one which a peer remembers from an
+	// earlier process names no connection of this one.
+	s.lastID.Store(uint64(time.Now().UnixNano()))
+	for i, l := range o.Listeners {
+		sock, err := s.open(i, l)
+		if err != nil {
+			s.closeSockets()
+			return nil, fmt.Errorf("listen %s %s: %w", l.Proto, l.Addr, err)
+		}
+		s.socks = append(s.socks, sock)
+	}
+	return s, nil
+}
+
+func (s *Set) open(i int, l Listener) (socket, error) {
+	l.Addr = unmap(l.Addr)
+	if !l.Addr.Addr().IsValid() {
+		return socket{}, ErrFlow
+	}
+	switch l.Proto {
+	case UDP:
+		return s.openUDP(uint8(i), l)
+	case TCP:
+		return s.openTCP(l)
+	}
+	return socket{}, fmt.Errorf("unknown protocol %d", l.Proto)
+}
+
+// family returns the suffix of the net package's network names: "4", "6" for
+// IPv6 only, "" for both.
+func (s *Set) family(l Listener) string {
+	switch {
+	case l.Addr.Addr().Is4():
+		return "4"
+	case !l.Addr.Addr().IsUnspecified():
+		return "6"
+	}
+	for _, other := range s.opt.Listeners {
+		if other.Proto == l.Proto && other.Addr.Port() == l.Addr.Port() && other.Addr.Addr().Unmap().Is4() {
+			return "6"
+		}
+	}
+	return ""
+}
+
+// Run reads all sockets until ctx is done, then closes them and every
+// connection; it returns when all its goroutines have ended. It runs once.
+func (s *Set) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	if s.phase != listening {
+		s.mu.Unlock()
+		return ErrStopped
+	}
+	s.phase, s.ctx = running, ctx
+	s.mu.Unlock()
+
+	for i := range s.socks {
+		if sock := &s.socks[i]; sock.udp != nil {
+			s.spawn(sock.udp.read)
+		} else {
+			s.spawn(func() { s.accept(ctx, uint8(i), sock.tcp) })
+		}
+	}
+	<-ctx.Done()
+	_ = s.Close()
+	s.wg.Wait()
+	return nil
+}
+
+// Close closes the sockets of a Set whether it runs or not, and does not wait
+// for Run to return.
+func (s *Set) Close() error {
+	s.mu.Lock()
+	s.phase = stopped
+	s.mu.Unlock()
+	s.closeSockets()
+	// Nothing is spawned any more: a connection not in the table yet sees that
+	// and closes itself.
+	for _, c := range s.table.all() {
+		c.fail(ErrStopped)
+	}
+	return nil
+}
+
+func (s *Set) closeSockets() {
+	for _, sock := range s.socks {
+		if sock.udp != nil {
+			_ = sock.udp.pc.Close()
+		} else {
+			_ = sock.tcp.Close()
+		}
+	}
+}
+
+// spawn starts a goroutine that Run waits for, unless the Set does not run.
+func (s *Set) spawn(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase != running {
+		return false
+	}
+	s.wg.Go(f)
+	return true
+}
+
+// Addr returns the address listener i is bound to, with the port the kernel
+// chose where the option said 0.
+func (s *Set) Addr(i int) netip.AddrPort { return s.socks[i].addr }
+
+// Send sends one message; b may be reused when it returns. It never waits for
+// the network and never calls the Handler.
+//
+// UDP: the datagram leaves from listener f.Local for f.Remote.
+//
+// TCP: on connection f.Conn while that is open; else, if f.Remote is valid, on
+// any connection with that remote address, open or being dialled; else one is
+// dialled, from the IP address of listener f.Local unless that is a wildcard,
+// and b waits for it. conn is the connection taken. An error means that b was
+// not sent; no error does not mean that it arrived: Handler.Closed tells when
+// conn ends or cannot be made.
+func (s *Set) Send(f Flow, b []byte) (conn uint64, err error) {
+	f.Remote = unmap(f.Remote)
+	if int(f.Local) >= len(s.socks) {
+		return 0, ErrFlow
+	}
+	switch f.Proto {
+	case UDP:
+		u := s.socks[f.Local].udp
+		if u == nil || !f.Remote.IsValid() {
+			return 0, ErrFlow
+		}
+		return 0, u.send(b, f.Remote)
+	case TCP:
+		return s.sendStream(f, b)
+	}
+	return 0, ErrFlow
+}
+
+func (s *Set) sendStream(f Flow, b []byte) (uint64, error) {
+	if c := s.table.get(f.Conn); c != nil {
+		if err := c.write(b); err != ErrGone {
+			return c.flow.Conn, err
+		}
+	}
+	if !f.Remote.IsValid() {
+		return 0, ErrGone
+	}
+	// A connection may end between being found and being written to; that this
+	// happens again and again means that the peer closes what we open.
+	for range 3 {
+		c := s.table.find(f.Remote, f.Local, false)
+		if c == nil {
+			var dialled bool
+			var err error
+			if c, dialled, err = s.dial(f, b); err != nil || dialled {
+				return c.id(), err
+			}
+		}
+		if err := c.write(b); err != ErrGone {
+			return c.flow.Conn, err
+		}
+	}
+	return 0, ErrGone
+}
+
+// Find returns an open connection with that remote address, whichever side
+// opened it.
+func (s *Set) Find(proto Proto, remote netip.AddrPort) (conn uint64, ok bool) {
+	if proto != TCP {
+		return 0, false
+	}
+	c := s.table.find(unmap(remote), 0, true)
+	return c.id(), c != nil
+}
+
+// CloseConn closes a connection, if it is open: nothing more is received from
+// it, and Handler.Closed gets ErrHungUp.
+func (s *Set) CloseConn(conn uint64) {
+	if c := s.table.get(conn); c != nil {
+		c.fail(ErrHungUp)
+	}
+}
+
+// Stats returns the counts.
+func (s *Set) Stats() Stats {
+	st := Stats{
+		Open:        int64(s.table.open()),
+		Pending:     s.count.pending.Load(),
+		Accepted:    s.count.accepted.Load(),
+		Refused:     s.count.refused.Load(),
+		Dialled:     s.count.dialled.Load(),
+		DialFailed:  s.count.dialFailed.Load(),
+		Slow:        s.count.slow.Load(),
+		Malformed:   s.count.malformed.Load(),
+		Unreachable: s.count.unreachable.Load(),
+		StreamIn:    s.count.streamIn.Load(),
+		StreamOut:   s.count.streamOut.Load(),
+	}
+	for _, sock := range s.socks {
+		if sock.udp != nil {
+			sock.udp.addTo(&st)
+		}
+	}
+	return st
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort {
+	if a.Addr().Is4In6() {
+		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	}
+	return a
+}

@@ -1,0 +1,209 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// sendTries is how often a datagram is tried when errors of earlier ones, to
+// other peers, come back instead.
+const sendTries = 32
+
+// udpSocket is one UDP listener. Its reader goroutine alone reads it and its
+// error queue.
+type udpSocket struct {
+	set  *Set
+	flow Flow // of what it receives, but for Remote
+	pc   *net.UDPConn
+	raw  syscall.RawConn
+	six  bool // an IPv6 socket: IPv4 addresses are mapped
+
+	in, out, sendDrops atomic.Uint64
+
+	errs   errorQueue
+	nudged atomic.Bool // the reader has been told to look at the error queue
+
+	mu      sync.Mutex // guards what follows: the datagram being sent
+	payload []byte
+	to      unix.Sockaddr
+	sa4     unix.SockaddrInet4
+	sa6     unix.SockaddrInet6
+	stolen  bool // an earlier datagram's error came back
+	err     error
+	sendFn  func(fd uintptr) bool // sendto, bound once
+}
+
+func (s *Set) openUDP(i uint8, l Listener) (socket, error) {
+	lc := net.ListenConfig{Control: s.opt.tuneUDP}
+	p, err := lc.ListenPacket(context.Background(), "udp"+s.family(l), l.Addr.String())
+	if err != nil {
+		return socket{}, err
+	}
+	u := &udpSocket{set: s, flow: Flow{Proto: UDP, Local: i}, pc: p.(*net.UDPConn)}
+	if u.raw, err = u.pc.SyscallConn(); err != nil {
+		_ = p.Close()
+		return socket{}, err
+	}
+	u.sendFn = u.sendto
+	u.errs.bind()
+	u.six = !l.Addr.Addr().Is4()
+	u.checkBuffer()
+	return socket{udp: u, addr: netip.AddrPortFrom(l.Addr.Addr(), p.LocalAddr().(*net.UDPAddr).AddrPort().Port())}, nil
+}
+
+// checkBuffer says in the log when the kernel gave less than was asked for: a
+// burst of calls then loses datagrams.
+func (u *udpSocket) checkBuffer() {
+	got := 0
+	_ = u.raw.Control(func(fd uintptr) { got, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) })
+	if got /= 2; got < u.set.opt.ReadBuffer { // the kernel says twice what it grants
+		u.set.opt.Log.Warn("UDP receive buffer is smaller than asked for; raise net.core.rmem_max",
+			zap.Int("bytes", got), zap.Int("asked", u.set.opt.ReadBuffer))
+	}
+}
+
+// read hands datagrams to the Handler until the socket is closed.
+func (u *udpSocket) read() {
+	buf := make([]byte, 64<<10)
+	for failures := 0; ; {
+		n, from, err := u.pc.ReadFromUDPAddrPort(buf)
+		if err == nil {
+			failures = 0
+			if msg := trimKeepalive(buf[:n]); len(msg) > 0 {
+				u.in.Add(1)
+				flow := u.flow
+				flow.Remote = unmap(from)
+				u.set.opt.Handler.Receive(msg, flow)
+			}
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			// In this order: whoever finds nudged set has its error in the
+			// queue already, whoever sets it again moves the deadline again.
+			_ = u.pc.SetReadDeadline(time.Time{})
+			u.nudged.Store(false)
+		}
+		if u.drain() {
+			failures = 0
+		} else if failures++; failures > 8 {
+			u.set.opt.Log.Warn("read UDP", zap.Stringer("socket", u.pc.LocalAddr()), zap.Error(err))
+			time.Sleep(min(time.Duration(failures)*time.Millisecond, 100*time.Millisecond))
+		}
+	}
+}
+
+// trimKeepalive returns the datagram without the line ends and NULs it begins
+// with (RFC 3261 section 7.5): nothing is left of a keepalive.
+func trimKeepalive(b []byte) []byte {
+	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n' || b[0] == 0) {
+		b = b[1:]
+	}
+	return b
+}
+
+// send sends one datagram, or drops it when the send buffer is full: waiting
+// would let one dead neighbour, whose datagrams fill the buffer until its
+// address resolution fails, hold up all others.
+func (u *udpSocket) send(b []byte, to netip.AddrPort) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err = u.address(to); u.err != nil {
+		return u.err
+	}
+	u.payload, u.stolen = b, false
+	if err := u.raw.Write(u.sendFn); err != nil {
+		u.err = ErrStopped
+	}
+	u.payload = nil
+	if u.stolen {
+		u.nudge()
+	}
+	switch u.err {
+	case nil:
+		u.out.Add(1)
+	case ErrBusy:
+		u.sendDrops.Add(1)
+	}
+	return u.err
+}
+
+func (u *udpSocket) address(to netip.AddrPort) error {
+	switch addr := to.Addr(); {
+	case !u.six && addr.Is4():
+		u.sa4.Port, u.sa4.Addr = int(to.Port()), addr.As4()
+		u.to = &u.sa4
+	case u.six:
+		u.sa6.Port, u.sa6.Addr, u.sa6.ZoneId = int(to.Port()), addr.As16(), zoneID(addr.Zone())
+		u.to = &u.sa6
+	default:
+		return syscall.EAFNOSUPPORT
+	}
+	return nil
+}
+
+func zoneID(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if ifi, err := net.InterfaceByName(zone); err == nil {
+		return uint32(ifi.Index)
+	}
+	n, _ := strconv.ParseUint(zone, 10, 32)
+	return uint32(n)
+}
+
+// sendto does the system call. With IP_RECVERR an ICMP error that waits on the
+// socket makes the next sendto fail, whoever that is for, and nothing is sent:
+// so it is tried again.
+func (u *udpSocket) sendto(fd uintptr) bool {
+	for range sendTries {
+		err := unix.Sendto(int(fd), u.payload, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, u.to)
+		switch err {
+		case nil:
+			u.err = nil
+			return true
+		case unix.EAGAIN, unix.ENOBUFS:
+			u.err = ErrBusy
+			return true
+		case unix.EINTR:
+			u.err = err
+		case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOPROTOOPT, unix.EPROTO,
+			unix.EACCES, unix.EMSGSIZE, unix.EHOSTDOWN, unix.ENONET, unix.EOPNOTSUPP:
+			u.err = err
+			u.stolen = true
+		default:
+			u.err = err
+			return true
+		}
+	}
+	return true
+}
+
+// nudge makes the reader look at the error queue: failing, sendto took the error
+// mark off the socket that would have told it to.
+func (u *udpSocket) nudge() {
+	if u.nudged.CompareAndSwap(false, true) {
+		_ = u.pc.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (u *udpSocket) addTo(st *Stats) {
+	st.DatagramsIn += u.in.Load()
+	st.DatagramsOut += u.out.Load()
+	st.SendDrops += u.sendDrops.Load()
+	_ = u.raw.Control(func(fd uintptr) { st.ReceiveDrops += uint64(socketDrops(int(fd))) })
+}

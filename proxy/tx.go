@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"net/netip"
+	"time"
+
+	"mrcproxy/balancer"
+	"mrcproxy/internal/session"
+	"mrcproxy/proxy/message"
+	"mrcproxy/proxy/transaction"
+	"mrcproxy/proxy/transport"
+)
+
+// kind is why a pair exists.
+type kind uint8
+
+const (
+	rejected kind = iota // an INVITE answered by us: server half only
+	initial              // a client's INVITE that we place
+	relayed              // a request in a dialog
+	own                  // a request of ours: client half only
+)
+
+// tx is what the engine keeps with a pair, under its shard's lock.
+type tx struct {
+	kind     kind
+	method   message.Method
+	toServer bool // relayed: the direction
+	pops     uint8
+	byeBad   bool // relayed BYE: it was resent on a new connection once
+	loop     uint32
+	msg      []byte         // the request as received; of an own request, as sent
+	reply    []byte         // the response that the server half resends
+	from     transport.Flow // where it came from
+	replyTo  transport.Flow // where responses to it go
+	tryingAt transaction.Time
+	session  uint64   // relayed: key of the session
+	cur      branch   // the branch whose answer counts
+	old      []branch // abandoned ones
+	call     *call    // initial
+	done     func(code int, err error)
+}
+
+type (
+	shard = transaction.Shard[tx]
+	pair  = transaction.Pair[tx]
+)
+
+// branch is one client transaction of a pair.
+type branch struct {
+	transaction.Client
+	attempt uint8
+	flow    transport.Flow
+	sent    transaction.Time
+	backend *balancer.Backend // nil: towards the client
+	ended   bool              // the session of a late 2xx was ended
+}
+
+const maxAttempts = 16
+
+// call is the placing of one initial INVITE.
+type call struct {
+	callID    string
+	route     string
+	cluster   string
+	start     time.Time
+	deadline  transaction.Time
+	lease     *balancer.Lease // of the current branch
+	attempts  []session.Attempt
+	room      [2]session.Attempt // for attempts
+	tried     [maxAttempts]netip.AddrPort
+	cancelled bool
+	best      []byte // the best failure response so far, ready for the client (RFC 3261 16.7 step 6)
+	bestCode  int
+	retry     time.Duration // the longest Retry-After of those who refused
+	refusal   balancer.Refusal
+}
+
+// arm sets the pair's timer to whatever is due first.
+func (p *Proxy) arm(s *shard, pr *pair) {
+	d := &pr.Data
+	due := min(pr.Server.Due(), d.cur.dueOrNever())
+	for i := range d.old {
+		due = min(due, d.old[i].dueOrNever())
+	}
+	if pr.Server.State == transaction.Trying && d.tryingAt != 0 {
+		due = min(due, d.tryingAt)
+	}
+	if d.call != nil && !pr.Server.Final() {
+		due = min(due, d.call.deadline)
+	}
+	if due == transaction.Never {
+		p.closeTx(s, pr)
+		return
+	}
+	s.Arm(pr, due)
+}
+
+func (b *branch) dueOrNever() transaction.Time {
+	if b.Done() {
+		return transaction.Never
+	}
+	return b.Due()
+}
+
+func (p *Proxy) closeTx(s *shard, pr *pair) {
+	d := &pr.Data
+	s.Drop(&d.msg)
+	s.Drop(&d.reply)
+	s.Close(pr)
+}

@@ -1,0 +1,242 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the daemon under test, built with the race detector.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "mrcproxy-test")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "mrcproxy")
+	build := exec.Command("go", "build", "-race", "-o", binary, "mrcproxy/cmd/mrcproxy")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// nets counts the loopback networks given out: each test has one of its own, 127.30.N.0/24.
+var nets atomic.Int32
+
+// lab is one test's network and files.
+type lab struct {
+	t   *testing.T
+	net int32
+	dir string
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	return &lab{t: t, net: nets.Add(1), dir: t.TempDir()}
+}
+
+// ip is host n of the lab's network. By convention 10 is the daemon, 5 the client, 21 and up are servers.
+func (l *lab) ip(n int) string { return fmt.Sprintf("127.30.%d.%d", l.net, n) }
+
+// proxyAddr is where the daemon's SIP listeners are.
+func (l *lab) proxyAddr() string { return l.ip(10) + ":5060" }
+
+// head is the part of a configuration that every test has: listeners, admin, data directory.
+func (l *lab) head() string {
+	return fmt.Sprintf("idc: a\nlisten: [\"udp://%[1]s:5060\", \"tcp://%[1]s:5060\"]\nadmin: {listen: \"%[1]s:9060\"}\ndata_dir: %[2]s\n", l.ip(10), l.dir)
+}
+
+// daemon is a running mrcproxy.
+type daemon struct {
+	lab  *lab
+	cmd  *exec.Cmd
+	file string
+	log  string
+	done chan struct{}
+	err  error
+}
+
+// start writes the configuration and runs the daemon, until it is ready.
+func (l *lab) start(yaml string) *daemon {
+	l.t.Helper()
+	d := &daemon{lab: l, file: filepath.Join(l.dir, "mrcproxy.yaml"), log: filepath.Join(l.dir, "log")}
+	d.write(yaml)
+	d.run()
+	l.t.Cleanup(func() {
+		d.kill(syscall.SIGKILL)
+		if l.t.Failed() {
+			if b, err := os.ReadFile(d.log); err == nil {
+				l.t.Logf("log of the daemon:\n%s", tail(b, 8000))
+			}
+		}
+	})
+	return d
+}
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
+
+func (d *daemon) write(yaml string) {
+	d.lab.t.Helper()
+	if err := os.WriteFile(d.file, []byte(yaml), 0o600); err != nil {
+		d.lab.t.Fatal(err)
+	}
+}
+
+// run starts the process again, after kill.
+func (d *daemon) run() {
+	t := d.lab.t
+	t.Helper()
+	out, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	d.cmd = exec.Command(binary, "serve", "-c", d.file)
+	d.cmd.Stdout, d.cmd.Stderr = out, out
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d.done = make(chan struct{})
+	go func(c *exec.Cmd, done chan struct{}) {
+		d.err = c.Wait()
+		close(done)
+	}(d.cmd, d.done)
+	d.await("the daemon answers", 15*time.Second, func() bool {
+		select {
+		case <-d.done:
+			b, _ := os.ReadFile(d.log)
+			t.Fatalf("the daemon ended: %v\n%s", d.err, tail(b, 4000))
+		default:
+		}
+		code, _ := d.get("/-/healthy")
+		return code == 200
+	})
+}
+
+// kill ends the process with a signal and waits for it.
+func (d *daemon) kill(sig syscall.Signal) {
+	_ = d.cmd.Process.Signal(sig)
+	<-d.done
+}
+
+func (d *daemon) url(path string) string { return "http://" + d.lab.ip(10) + ":9060" + path }
+
+func (d *daemon) get(path string) (int, string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, d.url(path), nil)
+	return do(req)
+}
+
+func (d *daemon) post(path string) (int, string) {
+	req, _ := http.NewRequest(http.MethodPost, d.url(path), nil)
+	return do(req)
+}
+
+func do(req *http.Request) (int, string) {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+// metrics is a scrape: the series as written, with its value.
+func (d *daemon) metrics() map[string]float64 {
+	_, text := d.get("/metrics")
+	m := map[string]float64{}
+	s := bufio.NewScanner(strings.NewReader(text))
+	for s.Scan() {
+		if i := strings.LastIndexByte(s.Text(), ' '); i > 0 && s.Text()[0] != '#' {
+			if v, err := strconv.ParseFloat(s.Text()[i+1:], 64); err == nil {
+				m[s.Text()[:i]] = v
+			}
+		}
+	}
+	return m
+}
+
+// sum adds up the series of a metric whose text contains every one of the parts.
+func sum(m map[string]float64, name string, parts ...string) float64 {
+	total := 0.0
+next:
+	for k, v := range m {
+		if k != name && !strings.HasPrefix(k, name+"{") {
+			continue
+		}
+		for _, p := range parts {
+			if !strings.Contains(k, p) {
+				continue next
+			}
+		}
+		total += v
+	}
+	return total
+}
+
+// up is the number of backends that are up.
+func (d *daemon) up() int { return int(sum(d.metrics(), "mrcproxy_backend_up")) }
+
+// logged reports whether the log has a line with all the parts.
+func (d *daemon) logged(parts ...string) bool {
+	b, _ := os.ReadFile(d.log)
+next:
+	for _, line := range bytes.Split(b, []byte("\n")) {
+		for _, p := range parts {
+			if !bytes.Contains(line, []byte(p)) {
+				continue next
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// await polls a condition that only the daemon's outside shows. It fails the test when the time is up.
+func (d *daemon) await(what string, limit time.Duration, ok func() bool) {
+	d.lab.t.Helper()
+	await(d.lab.t, what, limit, ok)
+}
+
+func await(t *testing.T, what string, limit time.Duration, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(limit); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
+
+// udp is a plain socket, for messages that no well-behaved peer sends.
+func (l *lab) udp(n int) *net.UDPConn {
+	l.t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(l.ip(n))})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = c.Close() })
+	return c
+}

@@ -1,0 +1,3 @@
+// Package test runs the whole daemon as its users do: the real binary, on loopback addresses of its own, with SIPp and the
+// simulated servers and client of internal/sim as its peers. It holds no code of the product.
+package test
