@@ -69,6 +69,8 @@ func (b *builder) backend(c *Config, path string, raw rawBackend, seen map[netip
 		b.fail(path+".uri", "%s", err)
 	case again:
 		b.fail(path+".uri", "%s is in the cluster already: %s, line %d", be.Addr, first, b.lineOf(first))
+	case !reachable(c, be):
+		b.fail(path+".uri", "there is no %s listener that can reach %s", be.Network, be.Addr)
 	default:
 		seen[be.Addr] = path + ".uri"
 	}
@@ -78,6 +80,17 @@ func (b *builder) backend(c *Config, path string, raw rawBackend, seen map[netip
 	b.count(path+".capacity", &be.Capacity, raw.Capacity, 0)
 	b.count(path+".weight", &be.Weight, raw.Weight, 0)
 	return be
+}
+
+// reachable reports whether a listener of the backend's transport and address family exists: what we send leaves from one,
+// and what the server sends in its turn comes to it. Refused listeners are not held against it.
+func reachable(c *Config, be Backend) bool {
+	for i, l := range c.Listen {
+		if l.Network == "" || l.Network == be.Network && c.Advertised(i).Is4() == be.Addr.Addr().Is4() {
+			return true
+		}
+	}
+	return len(c.Listen) == 0
 }
 
 // references checks that every cluster that is named exists.

@@ -15,8 +15,7 @@ type Config struct {
 	IDC string
 	// Listen are the SIP sockets, in the order given. At least one.
 	Listen []Listener
-	// Advertise is the address written into Via and Record-Route where a listener is bound to a wildcard address;
-	// invalid when not given.
+	// Advertise is the address that peers can reach this instance at; invalid when not given. See Advertised.
 	Advertise netip.Addr
 	// Secret keys the signature on Record-Route: the first signs, all verify. Empty: one is made and kept in DataDir.
 	Secret []string
@@ -31,6 +30,16 @@ type Config struct {
 	Routes    []Route
 	Otherwise Otherwise
 	Clusters  []Cluster
+}
+
+// Advertised is the address that listener i has in Via and Record-Route: Advertise where the listener is bound to a
+// wildcard or to an address of the same family (NAT), else the address it is bound to.
+func (c *Config) Advertised(i int) netip.Addr {
+	a := c.Listen[i].Addr.Addr()
+	if c.Advertise.IsValid() && (a.IsUnspecified() || a.Is4() == c.Advertise.Is4()) {
+		return c.Advertise
+	}
+	return a
 }
 
 // Listener is one SIP socket. Network is "udp" or "tcp".

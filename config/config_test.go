@@ -84,7 +84,7 @@ func TestEverything(t *testing.T) {
 	want := &Config{
 		IDC: "上海-A",
 		Listen: []Listener{
-			{"udp", netip.MustParseAddrPort("0.0.0.0:5060")}, {"tcp", netip.MustParseAddrPort("[2001:db8::5]:0")},
+			{"udp", netip.MustParseAddrPort("0.0.0.0:5060")}, {"tcp", netip.MustParseAddrPort("0.0.0.0:5060")}, {"tcp", netip.MustParseAddrPort("[2001:db8::5]:0")},
 		},
 		Advertise: netip.MustParseAddr("10.1.0.5"),
 		Secret:    []string{"0123456789abcdef", "fedcba9876543210"},
@@ -108,7 +108,7 @@ func TestEverything(t *testing.T) {
 			{Name: "a", Policy: Weighted, Fallback: []string{"b"}, Health: over, Groups: []Group{
 				{IDC: "x", Priority: -1, Backends: []Backend{
 					{"SIP:tts@10.0.0.1:8060;Transport=TCP", "tcp", netip.MustParseAddrPort("10.0.0.1:8060"), "tts", 0, 0},
-					{"sip:[2001:db8::9]", "udp", netip.MustParseAddrPort("[2001:db8::9]:5060"), "", 50, 3},
+					{"sip:[2001:db8::9];transport=tcp", "tcp", netip.MustParseAddrPort("[2001:db8::9]:5060"), "", 50, 3},
 				}},
 			}},
 			{Name: "b", Policy: LeastLoad, Fallback: []string{"a"}, Health: base, Groups: []Group{

@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -140,23 +141,36 @@ func TestDocumentedReload(t *testing.T) {
 // TestDocumentedConfigs loads every YAML block of the documentation that is a whole configuration.
 func TestDocumentedConfigs(t *testing.T) {
 	clearEnv(t)
-	data, err := os.ReadFile(docsFile)
+	loaded := 0
+	files, err := filepath.Glob("../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded := 0
+	for _, file := range append(files, "../README.md") {
+		loaded += loadBlocks(t, file)
+	}
+	if loaded < 2 {
+		t.Errorf("%d configurations found", loaded)
+	}
+}
+
+// loadBlocks parses the configurations in a document, and counts them.
+func loadBlocks(t *testing.T, file string) (loaded int) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(data), -1) {
 		if !strings.Contains("\n"+m[1], "\nlisten:") {
 			continue
 		}
 		loaded++
-		if _, err := Parse(docsFile, []byte(m[1])); err != nil {
+		if _, err := Parse(file, []byte(m[1])); err != nil {
 			t.Errorf("%v\n%s", err, m[1])
 		}
 	}
-	if loaded == 0 {
-		t.Error("no configuration found")
-	}
+	return loaded
 }
 
 func TestExample(t *testing.T) {

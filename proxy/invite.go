@@ -100,7 +100,9 @@ func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.L
 			d.cur.Fail()
 		}
 		p.finish(c, ended{why: whySend}, 0)
-		lease = p.pick(c, now)
+		if lease = p.pick(c, now); lease != nil {
+			p.obs.FailedOver(c.cluster, whySend)
+		}
 	}
 	return false
 }

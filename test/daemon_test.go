@@ -240,3 +240,9 @@ func (l *lab) udp(n int) *net.UDPConn {
 	l.t.Cleanup(func() { _ = c.Close() })
 	return c
 }
+
+// logText is the log so far.
+func (d *daemon) logText() []byte {
+	b, _ := os.ReadFile(d.log)
+	return b
+}

@@ -105,6 +105,12 @@ type clientRun struct {
 // sippClient runs host 5 as the client, from one socket, to its end.
 func (l *lab) sippClient(r clientRun) figures {
 	l.t.Helper()
+	return l.startClient(r)()
+}
+
+// startClient starts such a client; the function waits for its end.
+func (l *lab) startClient(r clientRun) func() figures {
+	l.t.Helper()
 	stat := filepath.Join(l.dir, fmt.Sprintf("uac-%d.csv", time.Now().UnixNano()))
 	if r.scenario == "" {
 		r.scenario = "uac_mrcp.xml"
@@ -115,12 +121,19 @@ func (l *lab) sippClient(r clientRun) figures {
 	c := l.sipp("-sf", scen(l.t, r.scenario), l.proxyAddr(), "-i", l.ip(5), "-p", "5070", "-t", sippTransport[r.network], "-r", strconv.Itoa(r.rate),
 		"-m", strconv.Itoa(r.calls), "-d", strconv.Itoa(int(r.hold.Milliseconds())), "-l", "100000", "-key", "ua", r.ua, "-key", "resource", "speechrecog",
 		"-stf", stat, "-deadcall_wait", "0", "-trace_err", "-error_file", stat+".err", "-timeout", "120s")
-	_ = c.Run() // its exit status says that a call failed, which the figures say better
-	f := readFigures(l.t, stat)
-	if b, err := os.ReadFile(stat + ".err"); err == nil && f.int("FailedCall(C)") > 0 {
-		l.t.Logf("SIPp: %.3000s", b)
+	if err := c.Start(); err != nil {
+		l.t.Fatal(err)
 	}
-	return f
+	l.t.Cleanup(func() { _ = c.Process.Kill() }) // no effect on one that has ended
+	return func() figures {
+		l.t.Helper()
+		_ = c.Wait() // its exit status says that a call failed, which the figures say better
+		f := readFigures(l.t, stat)
+		if b, err := os.ReadFile(stat + ".err"); err == nil && f.int("FailedCall(C)") > 0 {
+			l.t.Logf("SIPp: %.3000s", b)
+		}
+		return f
+	}
 }
 
 func (l *lab) sipp(args ...string) *exec.Cmd {

@@ -41,9 +41,10 @@ const (
 
 // Server is a bound listener; Run serves it.
 type Server struct {
-	ln   net.Listener
-	http *http.Server
-	log  *zap.Logger
+	ln    net.Listener
+	http  *http.Server
+	log   *zap.Logger
+	grace time.Duration // for requests in progress at the end
 }
 
 // Listen binds the address. Serve it with Run, or give it up with Close.
@@ -63,7 +64,7 @@ func Listen(o Options) (*Server, error) {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
 	stopping, stop := context.WithCancel(context.Background())
-	s := &Server{ln: ln, log: o.Log, http: &http.Server{
+	s := &Server{ln: ln, log: o.Log, grace: shutdownTimeout, http: &http.Server{
 		Handler:           o.handler(stopping),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
@@ -95,12 +96,14 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	// Not of ctx, which has ended.
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
 	defer cancel()
 	if err := s.http.Shutdown(late); err != nil {
 		s.log.Warn("admin requests cut off", zap.Error(err))
 		_ = s.http.Close() // cuts what is left; nothing more can be done about an error
 	}
-	<-failed // http.ErrServerClosed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin: %w", err)
+	}
 	return nil
 }

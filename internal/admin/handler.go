@@ -3,8 +3,6 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"html"
 	"io"
 	"net/http"
 	"net/http/pprof"
@@ -13,7 +11,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// link is a line of the index.
+// link is a line of the index; both parts are fit for HTML as they are.
 type link struct{ path, what string }
 
 // handler routes what o has. Profiles end when stopping does.
@@ -31,7 +29,7 @@ func (o Options) handler(stopping context.Context) http.Handler {
 		links = append(links, link{"/api/v1/status", "the present state, as JSON"})
 	}
 	if o.Pprof {
-		profiles(mux, stopping)
+		profiles(stopping, mux)
 		links = append(links, link{"/debug/pprof/", "profiles of the process"})
 	}
 	if o.Reload != nil { // other methods get 405 from the mux
@@ -84,7 +82,7 @@ func text(w http.ResponseWriter, code int, line string) {
 }
 
 // profiles serves net/http/pprof on mux, rather than on the default one.
-func profiles(mux *http.ServeMux, stopping context.Context) {
+func profiles(stopping context.Context, mux *http.ServeMux) {
 	for path, h := range map[string]http.HandlerFunc{
 		"/debug/pprof/":        pprof.Index,
 		"/debug/pprof/cmdline": pprof.Cmdline,
@@ -105,14 +103,14 @@ func profiles(mux *http.ServeMux, stopping context.Context) {
 // index is a page of links.
 func index(links []link, reload bool) http.HandlerFunc {
 	var b strings.Builder
-	b.WriteString("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mrcproxy</title></head><body>\n<h1>mrcproxy</h1>\n<ul>\n")
+	b.WriteString("<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>mrcproxy</title>\n<h1>mrcproxy</h1>\n<ul>\n")
 	for _, l := range links {
-		fmt.Fprintf(&b, "<li><a href=\"%s\">%s</a>: %s</li>\n", l.path, l.path, html.EscapeString(l.what))
+		b.WriteString(`<li><a href="` + l.path + `">` + l.path + "</a>: " + l.what + "</li>\n")
 	}
 	if reload {
 		b.WriteString("<li>POST /-/reload: load the configuration anew</li>\n")
 	}
-	b.WriteString("</ul>\n</body></html>\n")
+	b.WriteString("</ul>\n")
 	page := b.String()
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

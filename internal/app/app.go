@@ -73,8 +73,8 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	var listeners []proxy.Listener
-	for _, l := range cfg.Listen {
-		listeners = append(listeners, proxy.Listener{Proto: protoOf(l.Network), Bind: l.Addr, Advertise: cfg.Advertise})
+	for i, l := range cfg.Listen {
+		listeners = append(listeners, proxy.Listener{Proto: protoOf(l.Network), Bind: l.Addr, Advertise: cfg.Advertised(i)})
 	}
 	a.proxy, err = proxy.New(proxy.Options{
 		Listeners: listeners, Secrets: secrets, Balancer: calls{a}, Sessions: a.sessions, Observer: observer{a.metrics, a.log},

@@ -29,7 +29,7 @@ type Sources struct {
 	Transactions func() int
 	Transport    func() transport.Stats
 
-	// For mrcproxy_build_info.
+	// For mrcproxy_build_info; they do not change.
 	Version, Revision, IDC string
 }
 
@@ -69,7 +69,7 @@ var (
 // New makes the metrics with a registry of their own, which also has those of the Go runtime and the process.
 func New(src Sources) *Metrics {
 	m := &Metrics{
-		reg:       prometheus.NewPedanticRegistry(),
+		reg:       prometheus.NewRegistry(),
 		src:       src,
 		invites:   counters("invites_total", "Initial INVITEs by their final response.", "cluster", "backend", "code"),
 		failovers: counters("failovers_total", "Attempts given up for another backend.", "cluster", "reason"),

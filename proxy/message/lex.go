@@ -87,7 +87,7 @@ func quoteEnd(b []byte, p, end int) int {
 }
 
 // valueEnd is the offset of the comma that ends the value which starts at p, or end. Commas in quotes and in angle
-// brackets do not count. -1: a quote or bracket that does not close.
+// brackets do not count. -1: a quote or bracket before a comma does not close.
 func valueEnd(b []byte, p, end int) int {
 	if bytes.IndexByte(b[p:end], ',') < 0 {
 		return end

@@ -180,16 +180,17 @@ func (m *Message) popRoutes(k int, add func(Span, []byte)) {
 
 // AppendResponse appends the response without its topmost Via value (RFC 3261 16.7 step 3) to dst.
 func (m *Message) AppendResponse(dst []byte) []byte {
-	at := m.Via.Line.All
-	if m.Via.Next != 0 {
-		at = Span{m.Via.Value.Off, m.Via.Next}
+	line := m.Via.Line.All
+	if m.Via.Next == 0 {
+		dst = append(dst, m.Raw[:line.Off]...)
+	} else {
+		dst = append(dst, m.Raw[:m.Via.Value.Off]...)
+		dst = append(dst, m.Raw[m.Via.Next:line.End]...)
 	}
-	dst = append(dst, m.Raw[:m.Headers]...)
 	if m.ContentLength < 0 {
 		dst = m.appendLength(dst)
 	}
-	dst = append(dst, m.Raw[m.Headers:at.Off]...)
-	return append(dst, m.Raw[at.End:m.End]...)
+	return append(dst, m.Raw[line.End:m.End]...)
 }
 
 // appendLength appends the Content-Length line that a datagram may lack and a stream needs (RFC 3261 16.6 step 9, 18.3).

@@ -120,10 +120,10 @@ func BenchmarkSendTCP(b *testing.B) {
 		}
 	})
 	b.StopTimer()
-	if c := s.table.find(to.Remote, 1, true); c != nil {
+	_ = ln.Close()
+	for _, c := range s.table.all() {
 		s.CloseConn(c.id())
 	}
-	_ = ln.Close()
 	<-done
 }
 

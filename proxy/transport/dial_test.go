@@ -46,7 +46,8 @@ func TestDial(t *testing.T) {
 	if conn, ok := s.Find(TCP, peer.Addr(1)); !ok || conn != id {
 		t.Errorf("Find: %d %v", conn, ok)
 	}
-	if st := s.Stats(); st.Dialled != 1 || st.Open != 1 || st.Pending != 0 {
+	settle(t, s)
+	if st := s.Stats(); st.Dialled != 1 || st.Open != 1 {
 		t.Errorf("%+v", st)
 	}
 }

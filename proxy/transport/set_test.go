@@ -161,6 +161,17 @@ func expect(t testing.TB, c net.Conn, want string) {
 	}
 }
 
+// settle waits until nothing is counted as queued: bytes are until the writer
+// has heard that they are gone, and the peer may be faster.
+func settle(t testing.TB, s *Set) {
+	t.Helper()
+	for begun := time.Now(); s.Stats().Pending != 0; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > patience {
+			t.Fatalf("%d bytes pending", s.Stats().Pending)
+		}
+	}
+}
+
 // message returns a small request that says i.
 func message(i int) string {
 	return fmt.Sprintf("OPTIONS sip:%d@h SIP/2.0\r\nContent-Length: 2\r\n\r\nab", i)

@@ -283,9 +283,7 @@ func TestTCPSlowPeer(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	none(t, r.closed)
-	for s.Stats().Pending != 0 { // what the writer had in hand
-		time.Sleep(time.Millisecond)
-	}
+	settle(t, s)
 	if st := s.Stats(); st.Open != 1 || st.Slow != 1 {
 		t.Errorf("%+v", st)
 	}
@@ -315,9 +313,7 @@ func TestTCPQueueInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, c, "end")
-	if st := s.Stats(); st.Pending != 0 {
-		t.Errorf("%d bytes pending", st.Pending)
-	}
+	settle(t, s)
 }
 
 func TestTCPMaxConns(t *testing.T) {

@@ -1,0 +1,231 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// client keeps no connection, so that no goroutine of it is left.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+
+// running is a server that serves; stop ends it and returns what Run did.
+type running struct {
+	base string
+	stop func() error
+}
+
+func run(t *testing.T, o Options) running {
+	t.Helper()
+	o.Listen = "127.0.0.1:0"
+	s, err := Listen(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stopped := false
+	stop := func() error {
+		stopped = true
+		cancel()
+		return <-done
+	}
+	t.Cleanup(func() {
+		if !stopped {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return running{"http://" + s.Addr().String(), stop}
+}
+
+type answer struct {
+	code   int
+	body   string
+	header http.Header
+}
+
+func (r running) ask(t *testing.T, method, path string, header ...string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, r.base+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res.StatusCode, string(body), res.Header}
+}
+
+// full serves everything and counts reloads.
+func full(reloads *atomic.Int32) Options {
+	return Options{
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
+		Ready:   func() (bool, string) { return true, "" },
+		Reload:  func(context.Context) error { reloads.Add(1); return nil },
+		Status:  func() any { return map[string]int{"sessions": 3} },
+		Pprof:   true,
+	}
+}
+
+func TestEndpoints(t *testing.T) {
+	var reloads atomic.Int32
+	r := run(t, full(&reloads))
+	for _, tc := range []struct {
+		method, path string
+		code         int
+		body         string // contained
+	}{
+		{"GET", "/metrics", 200, "up 1\n"},
+		{"POST", "/metrics", 405, ""},
+		{"GET", "/-/healthy", 200, "ok\n"},
+		{"HEAD", "/-/healthy", 200, ""},
+		{"GET", "/-/ready", 200, "ready\n"},
+		{"GET", "/-/reload", 405, ""},
+		{"POST", "/-/reload", 200, "reloaded\n"},
+		{"PUT", "/-/reload", 200, "reloaded\n"},
+		{"GET", "/api/v1/status", 200, `"sessions": 3`},
+		{"GET", "/debug/pprof/", 200, "goroutine"},
+		{"GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile"},
+		{"GET", "/debug/pprof/cmdline", 200, ""},
+		{"GET", "/", 200, `<a href="/metrics">`},
+		{"GET", "/nothing", 404, ""},
+		{"GET", "/-/", 404, ""},
+	} {
+		a := r.ask(t, tc.method, tc.path)
+		if a.code != tc.code || !strings.Contains(a.body, tc.body) {
+			t.Errorf("%s %s: %d %q, want %d %q", tc.method, tc.path, a.code, a.body, tc.code, tc.body)
+		}
+	}
+	if n := reloads.Load(); n != 2 {
+		t.Errorf("%d reloads, want 2", n)
+	}
+	if allow := r.ask(t, "GET", "/-/reload").header.Get("Allow"); !strings.Contains(allow, "POST") {
+		t.Errorf("Allow: %q", allow)
+	}
+}
+
+// TestIndex: every link leads somewhere.
+func TestIndex(t *testing.T) {
+	var reloads atomic.Int32
+	r := run(t, full(&reloads))
+	links := strings.Split(r.ask(t, "GET", "/").body, `href="`)[1:]
+	if len(links) != 5 {
+		t.Errorf("%d links, want 5", len(links))
+	}
+	for _, l := range links {
+		path, _, _ := strings.Cut(l, `"`)
+		if a := r.ask(t, "GET", path); a.code != 200 {
+			t.Errorf("%s: %d", path, a.code)
+		}
+	}
+}
+
+// TestNothing: what was not handed in is not there, profiles above all.
+func TestNothing(t *testing.T) {
+	r := run(t, Options{})
+	for path, code := range map[string]int{
+		"/-/healthy": 200, "/-/ready": 200, "/": 200, "/metrics": 404, "/api/v1/status": 404, "/debug/pprof/": 404,
+		"/debug/pprof/goroutine": 404, "/-/reload": 404,
+	} {
+		if a := r.ask(t, "GET", path); a.code != code {
+			t.Errorf("%s: %d, want %d", path, a.code, code)
+		}
+	}
+	if a := r.ask(t, "GET", "/"); strings.Contains(a.body, "reload") || strings.Contains(a.body, "pprof") {
+		t.Errorf("the index names what is not there: %s", a.body)
+	}
+}
+
+func TestReady(t *testing.T) {
+	var ready atomic.Bool
+	r := run(t, Options{Ready: func() (bool, string) { return ready.Load(), "cluster ali: all backends down" }})
+	if a := r.ask(t, "GET", "/-/ready"); a.code != 503 || a.body != "cluster ali: all backends down\n" {
+		t.Errorf("%d %q", a.code, a.body)
+	}
+	ready.Store(true)
+	if a := r.ask(t, "GET", "/-/ready"); a.code != 200 || a.body != "ready\n" {
+		t.Errorf("%d %q", a.code, a.body)
+	}
+}
+
+// TestReloadFails: the operator gets all of the error's text.
+func TestReloadFails(t *testing.T) {
+	text := "mrcproxy.yaml:12: clusters[0].policy: unknown\nmrcproxy.yaml:14: health.interval: want a duration"
+	r := run(t, Options{Reload: func(context.Context) error { return errors.New(text) }})
+	if a := r.ask(t, "POST", "/-/reload"); a.code != 500 || !strings.Contains(a.body, text) {
+		t.Errorf("%d %q", a.code, a.body)
+	}
+}
+
+// TestReloadFromAnotherSite: a web page elsewhere cannot have the operator's browser reload the proxy.
+func TestReloadFromAnotherSite(t *testing.T) {
+	var reloads atomic.Int32
+	r := run(t, full(&reloads))
+	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "http://elsewhere.example"}} {
+		if a := r.ask(t, "POST", "/-/reload", h...); a.code != 403 {
+			t.Errorf("%v: %d", h, a.code)
+		}
+	}
+	if a := r.ask(t, "POST", "/-/reload", "Sec-Fetch-Site", "same-origin"); a.code != 200 {
+		t.Errorf("same origin: %d", a.code)
+	}
+	if n := reloads.Load(); n != 1 {
+		t.Errorf("%d reloads, want 1", n)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	var value any = struct {
+		Name string `json:"name"`
+	}{"<ali>"}
+	r := run(t, Options{Status: func() any { return value }})
+	a := r.ask(t, "GET", "/api/v1/status")
+	var got struct{ Name string }
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil || got.Name != "<ali>" {
+		t.Errorf("%v %q", err, a.body)
+	}
+	if ct := a.header.Get("Content-Type"); ct != "application/json" {
+		t.Errorf("Content-Type: %q", ct)
+	}
+	value = func() {} // not to be encoded
+	if a := r.ask(t, "GET", "/api/v1/status"); a.code != 500 {
+		t.Errorf("%d %q", a.code, a.body)
+	}
+}
+
+func TestListenFails(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, address := range []string{"", "nowhere", "127.0.0.1:99999", taken.Addr().String()} {
+		if s, err := Listen(Options{Listen: address}); err == nil {
+			_ = s.Close()
+			t.Errorf("%q: no error", address)
+		}
+	}
+}

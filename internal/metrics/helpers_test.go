@@ -1,0 +1,81 @@
+package metrics
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"mrcproxy/balancer"
+	"mrcproxy/internal/session"
+	"mrcproxy/proxy"
+	"mrcproxy/proxy/transport"
+)
+
+var (
+	epoch  = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	first  = server(1, 50, 1)
+	second = server(2, balancer.Unlimited, 2)
+)
+
+// server is a backend at 10.0.0.n.
+func server(n byte, capacity, weight int) balancer.BackendSpec {
+	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, n}), 8060)
+	return balancer.BackendSpec{URI: "sip:" + addr.String(), Network: "udp", Addr: addr, Capacity: capacity, Weight: weight}
+}
+
+// farm is cluster "ali" in IDC "sh-a" with these servers.
+func farm(t testing.TB, servers ...balancer.BackendSpec) *balancer.Balancer {
+	t.Helper()
+	b := balancer.New()
+	apply(t, b, servers...)
+	return b
+}
+
+func apply(t testing.TB, b *balancer.Balancer, servers ...balancer.BackendSpec) {
+	t.Helper()
+	err := b.Apply(balancer.Spec{IDC: "sh-a", Clusters: []balancer.ClusterSpec{{
+		Name: "ali", Groups: []balancer.GroupSpec{{IDC: "sh-a", Backends: servers}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func take(t testing.TB, b *balancer.Balancer) *balancer.Lease {
+	t.Helper()
+	l, refusal := b.Pick("ali", nil, epoch)
+	if l == nil {
+		t.Fatal(refusal)
+	}
+	return l
+}
+
+// over reads the backends from b, and fixed numbers from all else.
+func over(b *balancer.Balancer) *Metrics {
+	return New(Sources{
+		Backends:     b.View,
+		Sessions:     func() int { return 7 },
+		Transactions: func() int { return 11 },
+		Transport: func() transport.Stats {
+			return transport.Stats{
+				Open: 1, Pending: 2, Accepted: 3, Refused: 4, Dialled: 5, DialFailed: 6, Slow: 7, Malformed: 8, DatagramsIn: 9,
+				DatagramsOut: 10, SendDrops: 11, ReceiveDrops: 12, Unreachable: 13, StreamIn: 14, StreamOut: 15,
+			}
+		},
+		Version: "1.2.3", Revision: "abc", IDC: "sh-a",
+	})
+}
+
+// everything tells m of one event of each kind, so that every metric has a series.
+func everything(t testing.TB, m *Metrics, b *balancer.Balancer) {
+	t.Helper()
+	backend := b.Backends()[0]
+	m.InviteDone(&proxy.Invite{Cluster: "ali", Backend: backend, Code: 200, Took: 3 * time.Millisecond})
+	m.FailedOver("ali", "no_response")
+	m.Dropped(proxy.DropMalformed)
+	m.Late(backend)
+	m.Unroutable("call", "agent")
+	m.Probed("ali", "sh-a", backend.URI(), true, time.Millisecond)
+	m.SessionEnded(&session.Session{Cluster: "ali", Start: time.Now(), Lease: take(t, b)}, session.ByeClient)
+	m.Reloaded(true, epoch)
+}
