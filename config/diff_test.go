@@ -9,7 +9,7 @@ import (
 
 const diffBase = `
 idc: sh-a
-listen: ["udp://10.1.0.5:5060"]
+listen: ["udp://10.1.0.5:5060", "tcp://10.1.0.5:5060"]
 secret: the-first-secret-of-all
 log: {level: info, format: json}
 clients: {allow: [10.0.0.0/8]}
@@ -53,7 +53,7 @@ func TestDiff(t *testing.T) {
 			"json", "console", "the-first", "[the-next-secret-of-all, the-first", "of-all\nlog", "of-all]\nlog",
 		},
 			[]string{
-				"listen: udp://10.1.0.5:5060 -> tcp://[::1]:5060, udp://10.1.0.5:5060", "advertise: (none) -> 10.0.0.1",
+				"listen: udp://10.1.0.5:5060, tcp://10.1.0.5:5060 -> tcp://[::1]:5060, udp://10.1.0.5:5060, tcp://10.1.0.5:5060", "advertise: (none) -> 10.0.0.1",
 				"data_dir: /var/lib/test -> /x", "admin.listen: 127.0.0.1:9060 -> (none)", "log.format: json -> console",
 				"failover.connect_timeout: 1s -> 2s", "otherwise.reject: 488 -> (none)", "otherwise.cluster: (none) -> ali",
 				"secret: changed",
