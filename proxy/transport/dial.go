@@ -58,10 +58,13 @@ func (s *Set) runContext() context.Context {
 func (c *conn) connect(ctx context.Context) {
 	d := net.Dialer{KeepAliveConfig: keepAlive, Control: tuneDial}
 	nc, err := d.DialTCP(ctx, "tcp", c.set.source(c.flow), c.flow.Remote)
+	canceled := ctx.Err() == context.Canceled
 	c.cancel()
 	if err != nil {
 		c.set.count.dialFailed.Add(1)
-		if te, ok := errors.AsType[net.Error](err); ok && te.Timeout() {
+		if canceled { // with CloseConn there is a reason already, which stays
+			err = ErrStopped
+		} else if te, ok := errors.AsType[net.Error](err); ok && te.Timeout() {
 			err = ErrTimeout
 		}
 		c.finish(err)

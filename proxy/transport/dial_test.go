@@ -177,7 +177,9 @@ func TestDialShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = s.Close()
-	await(t, r.closed)
+	if got := await(t, r.closed); !errors.Is(got.err, ErrStopped) {
+		t.Errorf("%+v", got)
+	}
 }
 
 func TestDialMaxConns(t *testing.T) {

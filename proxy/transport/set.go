@@ -22,6 +22,7 @@ type Set struct {
 	mu    sync.Mutex // guards what follows; no other lock is taken under it
 	phase phase
 	ctx   context.Context // Run's, for dials
+	stop  context.CancelFunc
 	wg    sync.WaitGroup
 }
 
@@ -115,7 +116,7 @@ func (s *Set) Run(ctx context.Context) error {
 		s.mu.Unlock()
 		return ErrStopped
 	}
-	s.phase, s.ctx = running, ctx
+	s.phase, s.ctx, s.stop = running, ctx, cancel
 	s.mu.Unlock()
 
 	for i := range s.socks {
@@ -131,11 +132,14 @@ func (s *Set) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the sockets of a Set whether it runs or not, and does not wait
-// for Run to return.
+// Close closes the sockets of a Set, also of one that never ran. A Run that is
+// under way returns; Close does not wait for it.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	s.phase = stopped
+	if s.stop != nil {
+		s.stop()
+	}
 	s.mu.Unlock()
 	s.closeSockets()
 	// Nothing is spawned any more: a connection not in the table yet sees that
