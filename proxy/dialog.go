@@ -25,6 +25,10 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 			return
 		}
 	}
+	if !m.ProxyRequire.Value.Empty() && m.Method != message.Ack {
+		p.badExtension(w, from)
+		return
+	}
 	if m.Method == message.Options && m.InDialog() {
 		// UniMRCP answers an OPTIONS in a dialog and then ends the call: it goes no further.
 		p.reply(w, from, 200, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK\r\n")
@@ -48,7 +52,7 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 		return
 	}
 	d := &pr.Data
-	d.pops, d.toServer = uint8(pops), fromClient
+	d.pops, d.toServer, d.callback = uint8(pops), fromClient, c.callback
 	d.session = p.sessions.Key(m.Bytes(m.CallID.Value), m.Bytes(clientTag))
 	now := p.now()
 	f := &p.routing.Load().Failover

@@ -47,12 +47,15 @@ func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, _ error) {
 // request in a dialog is sent once more, on a new connection: the old one may just have been idle for too long.
 func (p *Proxy) Closed(conn uint64, remote netip.AddrPort, err error) {
 	p.log.Debug("connection closed", zap.Uint64("conn", conn), zap.Stringer("remote", remote), zap.Error(err))
-	if _, used := p.used.LoadAndDelete(conn); !used {
+	p.sending.Lock() // a connection may be refused before Send's caller knows its id
+	_, used := p.used.LoadAndDelete(conn)
+	p.sending.Unlock()
+	if !used {
 		return
 	}
-	w := p.worker()
-	defer p.guard(w, "closed connection")
 	p.txs.Each(func(s *shard, pr *pair) {
+		w := p.worker()
+		defer p.guard(w, "closed connection") // here, lest a panic leave the shard locked
 		d := &pr.Data
 		hit := false
 		for i := range d.old {
@@ -75,7 +78,8 @@ func (p *Proxy) Closed(conn uint64, remote netip.AddrPort, err error) {
 	})
 }
 
-// again sends the request of a relayed pair on whatever connection there is now.
+// again sends the request of a relayed pair on whatever connection there is now: to a client where its Via says that it
+// listens, since the far end of the connection that it had opened takes none.
 func (p *Proxy) again(w *worker, pr *pair) bool {
 	m := p.kept(w, pr)
 	if m == nil {
@@ -83,12 +87,19 @@ func (p *Proxy) again(w *worker, pr *pair) bool {
 	}
 	b := &pr.Data.cur
 	b.flow.Conn = 0
+	if !pr.Data.toServer {
+		b.flow.Remote = netip.AddrPortFrom(b.flow.Remote.Addr(), pr.Data.callback)
+	}
 	w.out = p.appendRequest(w.out[:0], w, m, pr, b)
 	return p.sendBranch(b, w.out)
 }
 
 // sendBranch sends a branch's request and notes the connection it went on, so that its end is noticed.
 func (p *Proxy) sendBranch(b *branch, out []byte) bool {
+	if b.flow.Proto.Reliable() {
+		p.sending.RLock()
+		defer p.sending.RUnlock()
+	}
 	conn, err := p.net.Send(b.flow, out)
 	if err != nil {
 		p.obs.Dropped(DropSend)

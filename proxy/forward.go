@@ -130,6 +130,13 @@ func (p *Proxy) sendHop(w *worker, pr *pair, b *branch, method message.Method, t
 		h.URI = p.target(w, m, b.backend)
 	}
 	w.ins = p.appendVia(w.ins[:0], pr, b)
+	if m.HasRoute() { // both carry the INVITE's (RFC 3261 9.1, 17.1.1.3), as it went out
+		var spans [8]message.Span
+		routes, _ := m.Routes(spans[:0])
+		for _, r := range routes[min(int(pr.Data.pops), len(routes)):] {
+			w.ins = append(append(append(w.ins, "Route: "...), m.Bytes(r)...), "\r\n"...)
+		}
+	}
 	h.Via = w.ins
 	w.out = m.AppendHop(w.out[:0], &h)
 	p.send(b.flow, w.out)

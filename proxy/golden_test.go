@@ -17,7 +17,7 @@ var random = []struct {
 	name string
 	re   *regexp.Regexp
 }{
-	{"branch", regexp.MustCompile(`z9hG4bKmqa\.z9hG4bKmq[0-9a-f]{34}|z9hG4bKmqa[0-9a-f]{16}|z9hG4bKmq[0-9a-f]{34}`)},
+	{"branch", regexp.MustCompile(`z9hG4bKmqa\.z9hG4bKmq[0-9a-f]{34}|z9hG4bKmq[0-9a-f]{34}|z9hG4bKmqa[0-9a-f]{16}`)},
 	{"cookie", regexp.MustCompile(`[A-Za-z0-9_-]{40,}`)},
 	{"tag", regexp.MustCompile(`mq[0-9a-f]{16}`)},
 }

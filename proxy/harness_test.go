@@ -55,7 +55,8 @@ func inLab(t *testing.T, s setup, test func(*lab)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, s)
-		defer l.stop()
+		l.run()
+		defer func() { l.stop() }() // restart has another
 		test(l)
 		if t.Failed() {
 			return
@@ -112,10 +113,15 @@ func newLab(t testing.TB, s setup) *lab {
 	l.p = newProxy(o)
 	l.net.listeners = o.Listeners
 	l.p.attach(l.net, func(i int) netip.AddrPort { return o.Listeners[i].Bind })
+	l.stop = func() {}
+	return l
+}
+
+// run serves the timers until stop.
+func (l *lab) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
-	go func() { _ = l.p.timers(ctx) }()
-	return l
+	go func(p *Proxy) { _ = p.timers(ctx) }(l.p)
 }
 
 func backendSpec(uri string, capacity int) balancer.BackendSpec {
@@ -143,9 +149,7 @@ func (l *lab) restart() {
 	o.Sessions = l.table
 	l.p = newProxy(o)
 	l.p.attach(l.net, func(i int) netip.AddrPort { return o.Listeners[i].Bind })
-	ctx, stop := context.WithCancel(context.Background())
-	l.stop = stop
-	go func() { _ = l.p.timers(ctx) }()
+	l.run()
 }
 
 // wait lets virtual time pass and everything that is due then happen.

@@ -39,6 +39,10 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 		p.absorb(pr)
 		return
 	}
+	if p.stopping.Load() {
+		p.turnAway(w, from)
+		return
+	}
 	name, cluster, ok := r.route(m, from.Remote.Addr())
 	if !ok {
 		p.obs.Unroutable(string(m.Bytes(m.CallID.Value)), string(m.Bytes(m.UserAgent.Value)))

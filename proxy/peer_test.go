@@ -128,26 +128,27 @@ type peer struct {
 	proto  transport.Proto
 	addr   netip.AddrPort
 	sentBy string
+	local  uint8 // the listener that it sends to, if that is not the first which fits
 }
 
 func (l *lab) udp(addr string) *peer {
-	return &peer{l, transport.UDP, netip.MustParseAddrPort(addr), addr}
+	return &peer{l: l, proto: transport.UDP, addr: netip.MustParseAddrPort(addr), sentBy: addr}
 }
 
 // tcp is a server's listening port, or a client's: the proxy dials it.
 func (l *lab) tcp(addr string) *peer {
-	return &peer{l, transport.TCP, netip.MustParseAddrPort(addr), addr}
+	return &peer{l: l, proto: transport.TCP, addr: netip.MustParseAddrPort(addr), sentBy: addr}
 }
 
 // dials is a peer that opens a connection from an ephemeral port.
 func (l *lab) dials(from, sentBy string) *peer {
-	p := &peer{l, transport.TCP, netip.MustParseAddrPort(from), sentBy}
+	p := &peer{l: l, proto: transport.TCP, addr: netip.MustParseAddrPort(from), sentBy: sentBy}
 	l.net.open(p.flow())
 	return p
 }
 
 func (p *peer) flow() transport.Flow {
-	f := transport.Flow{Proto: p.proto, Remote: p.addr}
+	f := transport.Flow{Proto: p.proto, Local: p.local, Remote: p.addr}
 	p.l.p.fit(&f)
 	f.Conn, _ = p.l.net.Find(p.proto, p.addr)
 	return f
@@ -241,7 +242,7 @@ func (p *peer) invite(name string) *msg {
 // response answers a request: with a captured response, or given "486 Busy Here" with one made up.
 func (p *peer) response(req *msg, what string) *msg {
 	p.l.Helper()
-	m := &msg{start: "SIP/2.0 " + what, head: []string{"To: " + req.get("To"), "Server: none", "Content-Length: 0"}}
+	m := &msg{start: "SIP/2.0 " + what, head: []string{"To: " + req.get("To"), "Contact: <sip:" + p.sentBy + ">", "Content-Length: 0"}}
 	if what[0] > '9' {
 		m = p.l.fixture(what)
 	}
@@ -273,6 +274,9 @@ func (p *peer) answer(req *msg, what string) *msg {
 // (RFC 3261 16.6, 16.7).
 func (l *lab) untouched(out *msg) {
 	l.Helper()
+	if strings.HasPrefix(out.start, "SIP/2.0 100") {
+		return // hop by hop
+	}
 	key := func(m *msg) string {
 		start := m.method()
 		if start == "SIP/2.0" {

@@ -71,10 +71,13 @@ type Proxy struct {
 	epoch     uint32
 	base      time.Time
 	draining  atomic.Bool
-	used      sync.Map // ids of connections that requests were sent on
+	stopping  atomic.Bool
+	used      sync.Map     // ids of connections that requests were sent on
+	sending   sync.RWMutex // held for reading from a stream's Send to the noting of its connection in used
 	run       func(context.Context) error
 	close     func() error
 	stats     func() transport.Stats
+	ready     <-chan struct{}
 }
 
 // network is what the engine needs of package transport.
@@ -106,7 +109,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	p.attach(set, set.Addr)
-	p.run, p.close, p.stats = set.Run, set.Close, set.Stats
+	p.run, p.close, p.stats, p.ready = set.Run, set.Close, set.Stats, set.Ready()
 	return p, nil
 }
 
@@ -155,6 +158,9 @@ func (p *Proxy) SetDraining(on bool) { p.draining.Store(on) }
 // Transactions is the number of transactions held, absorbing ones included.
 func (p *Proxy) Transactions() int { return p.txs.Len() }
 
+// Ready is closed when Run serves: requests of ours can be sent from then on.
+func (p *Proxy) Ready() <-chan struct{} { return p.ready }
+
 // Transport is what the sockets have done.
 func (p *Proxy) Transport() transport.Stats { return p.stats() }
 
@@ -164,11 +170,22 @@ func (p *Proxy) Close() error { return p.close() }
 // tick is the resolution of the timers.
 const tick = 10 * time.Millisecond
 
-// Run serves until ctx ends.
+// Run serves until ctx ends, and then for as long as requests without a final response need to get one, a second at most.
 func (p *Proxy) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.run(ctx) })
-	g.Go(func() error { return p.timers(ctx) })
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	g, serving := errgroup.WithContext(serving)
+	g.Go(func() error { return p.run(serving) })
+	g.Go(func() error { return p.timers(serving) })
+	g.Go(func() error {
+		defer end()
+		select {
+		case <-ctx.Done():
+			p.windDown(serving)
+		case <-serving.Done():
+		}
+		return nil
+	})
 	return g.Wait()
 }
 

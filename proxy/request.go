@@ -82,8 +82,8 @@ func (p *Proxy) outOfDialog(w *worker, from transport.Flow, routes []message.Spa
 		p.ping(w, from)
 	case m.Method != message.Invite:
 		p.refuse(w, from, 403, warning(p.at(from).sentBy, "not a dialog of this proxy"), DropForbidden)
-	case !m.ProxyRequire.Value.Empty(): // 16.3 step 5
-		p.refuse(w, from, 420, "Unsupported: "+string(m.Bytes(m.ProxyRequire.Value))+"\r\n", DropExtension)
+	case !m.ProxyRequire.Value.Empty():
+		p.badExtension(w, from)
 	default:
 		if _, ok := message.ParseURI(m.Bytes(m.URI)); !ok {
 			p.refuse(w, from, 416, "", DropMalformed) // 16.3 step 2
@@ -91,6 +91,11 @@ func (p *Proxy) outOfDialog(w *worker, from transport.Flow, routes []message.Spa
 		}
 		p.invite(w, from, r, pops)
 	}
+}
+
+// badExtension is RFC 3261 16.3 step 5: there is no extension that a proxy must know to serve MRCPv2.
+func (p *Proxy) badExtension(w *worker, from transport.Flow) {
+	p.refuse(w, from, 420, "Unsupported: "+string(w.m.Bytes(w.m.ProxyRequire.Value))+"\r\n", DropExtension)
 }
 
 // warning is a Warning header line (RFC 3261 20.43).

@@ -28,7 +28,7 @@ func (p *Proxy) response(w *worker, _ transport.Flow) {
 	}
 	d := &pr.Data
 	b := d.branch(id.attempt)
-	if b == nil {
+	if b == nil || d.kind != own && m.ViaFields < 2 && m.Via.Next == 0 { // 16.7 step 3: nobody stands behind us
 		p.obs.Dropped(DropStray)
 		return
 	}
@@ -111,7 +111,7 @@ func (p *Proxy) placedResponse(s *shard, w *worker, pr *pair, now transaction.Ti
 				s.Drop(&d.msg) // nothing is sent again from here on
 			}
 		}
-	case retryable(m.Status) && !c.cancelled:
+	case retryable(m.Status): // after a CANCEL there is no next attempt, and its client gets 487 as it expects
 		c.keepBest(w)
 		p.failover(s, w, pr, ended{strconv.Itoa(m.Status), m.Status, retryAfter(m)}, true)
 	default:

@@ -27,7 +27,8 @@ type tx struct {
 	method   message.Method
 	toServer bool // relayed: the direction
 	pops     uint8
-	byeBad   bool // relayed BYE: it was resent on a new connection once
+	callback uint16 // relayed towards a client: the port that it listens on
+	byeBad   bool   // relayed BYE: it was resent on a new connection once
 	loop     uint32
 	msg      []byte         // the request as received; of an own request, as sent
 	reply    []byte         // the response that the server half resends

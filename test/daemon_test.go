@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "mrcproxy")
+	lock, err := claimNet()
+	if err != nil {
+		panic(err)
+	}
 	build := exec.Command("go", "build", "-race", "-o", binary, "mrcproxy/cmd/mrcproxy")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
@@ -35,12 +39,30 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
+	_ = lock.Close()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 
-// nets counts the loopback networks given out: each test has one of its own, 127.30.N.0/24.
-var nets atomic.Int32
+// Each run of the tests has a loopback network of its own, 127.netOfRun.0.0/16, so that several may run at once, and each
+// test one within it, 127.netOfRun.N.0/24; nets counts those.
+var (
+	netOfRun int
+	nets     atomic.Int32
+)
+
+// claimNet chooses netOfRun, which is this run's while the listener is open.
+func claimNet() (net.Listener, error) {
+	var last error
+	for netOfRun = 30; netOfRun < 250; netOfRun++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.%d.255.254:7060", netOfRun))
+		if err == nil {
+			return l, nil
+		}
+		last = err
+	}
+	return nil, last
+}
 
 // lab is one test's network and files.
 type lab struct {
@@ -55,7 +77,7 @@ func newLab(t *testing.T) *lab {
 }
 
 // ip is host n of the lab's network. By convention 10 is the daemon, 5 the client, 21 and up are servers.
-func (l *lab) ip(n int) string { return fmt.Sprintf("127.30.%d.%d", l.net, n) }
+func (l *lab) ip(n int) string { return fmt.Sprintf("127.%d.%d.%d", netOfRun, l.net, n) }
 
 // proxyAddr is where the daemon's SIP listeners are.
 func (l *lab) proxyAddr() string { return l.ip(10) + ":5060" }
@@ -78,11 +100,19 @@ type daemon struct {
 // start writes the configuration and runs the daemon, until it is ready.
 func (l *lab) start(yaml string) *daemon {
 	l.t.Helper()
-	d := &daemon{lab: l, file: filepath.Join(l.dir, "mrcproxy.yaml"), log: filepath.Join(l.dir, "log")}
+	d := l.prepare()
 	d.write(yaml)
 	d.run()
+	return d
+}
+
+// prepare is start without a configuration, and without running it.
+func (l *lab) prepare() *daemon {
+	d := &daemon{lab: l, file: filepath.Join(l.dir, "mrcproxy.yaml"), log: filepath.Join(l.dir, "log")}
 	l.t.Cleanup(func() {
-		d.kill(syscall.SIGKILL)
+		if d.cmd != nil {
+			d.kill(syscall.SIGKILL)
+		}
 		if l.t.Failed() {
 			if b, err := os.ReadFile(d.log); err == nil {
 				l.t.Logf("log of the daemon:\n%s", tail(b, 8000))

@@ -111,7 +111,14 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.Info("serving", fields...)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.proxy.Run(ctx) })
-	g.Go(func() error { return a.health.Run(ctx) })
+	g.Go(func() error {
+		select {
+		case <-a.proxy.Ready(): // a probe by TCP would fail before
+			return a.health.Run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	if a.admin != nil {
 		g.Go(func() error { return a.admin.Run(ctx) })
 	}

@@ -70,12 +70,13 @@ func (k *call) run(ctx context.Context, hold time.Duration) error {
 	if k.res.ServerBye {
 		return err
 	}
+	sent := time.Now()
 	answer, berr := k.transact(k.request("BYE", newBranch()), k.hop)
 	if berr != nil && !k.res.ServerBye {
 		return errors.Join(err, berr)
 	}
 	if answer != nil {
-		k.res.ByeCode = answer.code
+		k.res.ByeCode, k.res.ByeTook = answer.code, time.Since(sent)
 	}
 	return err
 }
@@ -147,7 +148,7 @@ func refreshEvery(ok *message) time.Duration {
 	return time.Duration(n) * time.Second / 2
 }
 
-// hold keeps the session until its time is over, ctx ends or the server's BYE, and
+// hold keeps the session until its time is over, Drain, ctx's end or the server's BYE, and
 // refreshes it. An error means the session is not to be ended with BYE.
 func (k *call) hold(ctx context.Context, d time.Duration) error {
 	over := time.NewTimer(d)
@@ -167,6 +168,8 @@ func (k *call) hold(ctx context.Context, d time.Duration) error {
 				return nil
 			}
 		case <-over.C:
+			return nil
+		case <-k.c.over:
 			return nil
 		case <-ctx.Done():
 			return nil

@@ -38,6 +38,7 @@ type Result struct {
 	Server      string        // host:port of the server, from the answer's Contact, else its SDP
 	Channel     string        // a=channel of the answer's SDP
 	ByeCode     int           // final code of our BYE; 0: none came or none was sent
+	ByeTook     time.Duration // our BYE to its final; 0 where none came
 	ServerBye   bool          // the server ended it
 	CallID      string
 	Retransmits int // requests sent again
@@ -51,12 +52,14 @@ type Client struct {
 	o    ClientOptions
 	ep   *endpoint
 	done chan struct{} // closed by Close
+	over chan struct{} // closed by Drain
 
 	mu      sync.Mutex
 	closed  bool
+	drained bool
 	calls   map[string]*call // by Call-ID
 	sent    *answers         // finals to the requests of servers
-	over    map[string]bool  // Call-IDs of sessions that were established and ended lately
+	past    map[string]bool  // Call-IDs of sessions that were established and ended lately
 	old     lingering
 	orphans int
 	active  sync.WaitGroup // sessions under way
@@ -87,8 +90,8 @@ func NewClient(o ClientOptions) (*Client, error) {
 		o.Bind = netip.AddrPortFrom(ip, o.Bind.Port())
 	}
 	c := &Client{
-		o: o, done: make(chan struct{}), calls: map[string]*call{},
-		sent: newAnswers(t1ToEnd * o.T1), over: map[string]bool{}, old: lingering{keep: t1ToEnd * o.T1},
+		o: o, done: make(chan struct{}), over: make(chan struct{}), calls: map[string]*call{},
+		sent: newAnswers(t1ToEnd * o.T1), past: map[string]bool{}, old: lingering{keep: t1ToEnd * o.T1},
 	}
 	c.mu.Lock() // no message is taken before ep is set
 	defer c.mu.Unlock()
@@ -121,6 +124,17 @@ func (c *Client) Orphans() int {
 	return c.orphans
 }
 
+// Drain ends the holding of all sessions, also of those to come: an established one sends
+// its BYE, one that is being placed does as soon as it is established. It waits for none.
+func (c *Client) Drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.drained {
+		c.drained = true
+		close(c.over)
+	}
+}
+
 // Close ends every session where it stands, with net.ErrClosed and without BYE, and
 // returns when all goroutines and sessions have ended. Cancel their contexts and await
 // the sessions first for an orderly end.
@@ -139,7 +153,7 @@ func (c *Client) Close() error {
 }
 
 // Session is one session from INVITE to the end: INVITE, ACK, hold, BYE. It ends before
-// hold by the server's BYE (ServerBye) and when ctx ends, with BYE. When ctx ends before
+// hold by the server's BYE (ServerBye), and by Drain or when ctx ends, with BYE. When ctx ends before
 // the answer, it sends CANCEL as soon as a provisional allows it (RFC 3261 9.1), and a
 // 2xx that crosses is ACKed and BYEd; Err is then the context's error. After a provisional
 // it waits for the final as long as ctx does, as FreeSWITCH waits for ever.
@@ -164,8 +178,8 @@ func (c *Client) forget(k *call) {
 	c.mu.Lock()
 	delete(c.calls, k.id)
 	if k.res.Code/100 == 2 {
-		c.over[k.id] = true
-		c.old.add(func() { delete(c.over, k.id) })
+		c.past[k.id] = true
+		c.old.add(func() { delete(c.past, k.id) })
 	}
 	c.mu.Unlock()
 	for {
@@ -201,7 +215,7 @@ func (c *Client) handle(m *message, f flow) {
 	_, method := m.cseq()
 	switch {
 	case m.method == "" && method == "INVITE" && m.code >= 200:
-		unwanted := m.code < 300 && !c.over[m.get("Call-ID")]
+		unwanted := m.code < 300 && !c.past[m.get("Call-ID")]
 		if unwanted {
 			c.orphans++
 		}

@@ -220,3 +220,30 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Error("client over tls made")
 	}
 }
+
+func TestDrain(t *testing.T) {
+	bothNetworks(t, func(t *testing.T, network string) {
+		s := startServer(t, ServerOptions{})
+		c := newClient(t, ClientOptions{Proxy: s.Addr(), Network: network})
+		held := start(testContext(t), c, time.Hour)
+		await(t, s, func(st ServerStats) bool { return st.Acks == 1 })
+		s.SetFault(Slow) // the next one is placed while the client drains
+		placed := start(testContext(t), c, time.Hour)
+		await(t, s, func(st ServerStats) bool { return st.Invites == 2 })
+		c.Drain()
+		c.Drain()
+		if r := <-held; r.Err != nil || r.ByeCode != 200 || r.ByeTook <= 0 {
+			t.Errorf("held: %+v", r)
+		}
+		select {
+		case r := <-placed:
+			t.Errorf("given up before its answer: %+v", r)
+		default:
+		}
+		s.Kill()
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		<-placed
+	})
+}

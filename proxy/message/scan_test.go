@@ -38,6 +38,8 @@ func TestScanForms(t *testing.T) {
 		{"compact Call-ID", with("Call-ID", "i:c"), callID, "c"},
 		{"compact Contact", request("m: <sip:x>"), contact, "<sip:x>"},
 		{"compact Session-Expires (RFC 4028 4)", request("x: 600"), expires, "600"},
+		{"compact Content-Type", request("c: application/sdp"), text(func(m *Message) Span { return m.ContentType.Value }), "application/sdp"},
+		{"Proxy-Require, by the letter", request("PROXY-require: foo", "Proxy-Require: bar"), text(func(m *Message) Span { return m.ProxyRequire.Value }), "foo"},
 		{"compact Content-Length", with("Content-Length", "l: 2") + "ab", body, "ab"},
 		{"space before the colon", with("Call-ID", "Call-ID \t : c"), callID, "c"},
 		{"space before the colon of a compact form", with("Call-ID", "i : c"), callID, "c"},

@@ -18,6 +18,7 @@ type Set struct {
 	table  table
 	lastID atomic.Uint64
 	count  counters
+	ready  chan struct{} // closed when Run serves
 
 	mu    sync.Mutex // guards what follows; no other lock is taken under it
 	phase phase
@@ -59,7 +60,7 @@ func Listen(o Options) (*Set, error) {
 	if len(o.Listeners) == 0 || len(o.Listeners) > 256 {
 		return nil, fmt.Errorf("transport: %d listeners, want 1 to 256", len(o.Listeners))
 	}
-	s := &Set{opt: o}
+	s := &Set{opt: o, ready: make(chan struct{})}
 	s.table.init()
 	// Ids begin at the clock, so that one which a peer remembers from an
 	// earlier process names no connection of this one.
@@ -126,11 +127,15 @@ func (s *Set) Run(ctx context.Context) error {
 			s.spawn(func() { s.accept(ctx, uint8(i), sock.tcp) })
 		}
 	}
+	close(s.ready)
 	<-ctx.Done()
 	_ = s.Close()
 	s.wg.Wait()
 	return nil
 }
+
+// Ready is closed when Run serves: a TCP connection can be made only from then on.
+func (s *Set) Ready() <-chan struct{} { return s.ready }
 
 // Close closes the sockets of a Set, also of one that never ran. A Run that is
 // under way returns; Close does not wait for it.

@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"context"
+	"time"
+
+	"mrcproxy/proxy/transaction"
+	"mrcproxy/proxy/transport"
+)
+
+// stopGrace is how long a stop waits for the answers to requests that are under way; stopSettle how long it waits after the
+// last of them, for the ACK: a server whose 2xx is not ACKed ends the session.
+const (
+	stopGrace  = time.Second
+	stopSettle = 100 * time.Millisecond
+)
+
+const whyStopping = "stopping"
+
+// windDown ends what must not be left to a successor, who knows nothing of it: requests without a final response. They are
+// given stopGrace; then we answer them, since a client that has seen a provisional response waits for ever.
+func (p *Proxy) windDown(ctx context.Context) {
+	p.stopping.Store(true)
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	start := time.Now()
+	for quiet := start; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			switch {
+			case p.unanswered() == 0:
+				if now.Sub(quiet) > stopSettle {
+					return
+				}
+			case now.Sub(start) > stopGrace:
+				p.txs.Each(p.cutOff)
+				return
+			default:
+				quiet = now
+			}
+		}
+	}
+}
+
+func (p *Proxy) unanswered() (n int) {
+	p.txs.Each(func(_ *shard, pr *pair) {
+		if pr.Data.waits(pr) {
+			n++
+		}
+	})
+	return n
+}
+
+// waits reports whether a peer waits for a final response.
+func (d *tx) waits(pr *pair) bool {
+	return (d.kind == initial || d.kind == relayed) && pr.Server.State != transaction.ServerNone && !pr.Server.Final()
+}
+
+// cutOff answers a request that is still unanswered.
+func (p *Proxy) cutOff(s *shard, pr *pair) {
+	d := &pr.Data
+	if !d.waits(pr) {
+		return
+	}
+	w := p.worker()
+	defer p.guard(w, "stop")
+	if d.kind == relayed {
+		p.abandon(w, pr, p.now())
+		p.relayFailed(s, w, pr, whyStopping)
+	} else {
+		d.call.deadline = p.now() // no other server is tried
+		p.failover(s, w, pr, ended{why: whyStopping}, false)
+	}
+	p.arm(s, pr)
+}
+
+// turnAway is for a new INVITE while we stop. Over UDP the client sends it again, which our successor may be there to take;
+// over TCP it does not.
+func (p *Proxy) turnAway(w *worker, from transport.Flow) {
+	if from.Proto.Reliable() {
+		p.reply(w, from, 503, "Retry-After: 5\r\n")
+	}
+}
