@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"mrcproxy/balancer"
+	"mrcproxy/internal/session"
 	"mrcproxy/proxy/transport"
 )
 
@@ -40,6 +41,14 @@ func (n *answering) Send(_ transport.Flow, b []byte) (uint64, error) {
 		c.got = append(c.got[:0], b...)
 	}
 	return 0, nil
+}
+
+// automatic makes the lab one that keeps nothing of what happens, and may be used by many goroutines.
+func (l *lab) automatic() *answering {
+	n := &answering{fakeNet: l.net, p: l.p}
+	l.table = session.NewTable(0, func(*session.Session, session.Reason) {})
+	l.p.obs, l.p.bal, l.p.net, l.p.sessions = silent{}, quiet{l.bal.Balancer}, n, l.table
+	return n
 }
 
 func callIDOf(b []byte) int64 {
@@ -148,8 +157,7 @@ func BenchmarkCall(b *testing.B) {
 	}{{"user-agent", Route{Name: "r", Cluster: "asr", UserAgent: faulty{}}}, {"sdp", Route{Name: "r", Cluster: "asr", MRCP: &yes, Resource: "speechrecog"}}} {
 		b.Run(bb.name, func(b *testing.B) {
 			l := newLab(b, setup{routing: func(r *Routing) { r.Routes = []Route{bb.route} }, limit: 1 << 30})
-			net := &answering{fakeNet: l.net, p: l.p}
-			l.p.obs, l.p.bal, l.p.net = silent{}, quiet{l.bal.Balancer}, net
+			net := l.automatic()
 			c := newCaller(l, 0)
 			// Finished transactions stay for 32 s. The clock runs ahead so that their number stays that of 3000 calls/s.
 			b.ReportAllocs()

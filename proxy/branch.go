@@ -59,6 +59,12 @@ func (p *Proxy) loopHash(m *message.Message) uint32 {
 		_, _ = h.Write(m.Bytes(s))
 		_ = h.WriteByte(0)
 	}
+	if m.HasRoute() { // a request in a dialog that spirals through here differs in its topmost Route alone
+		var spans [8]message.Span
+		if routes, _ := m.Routes(spans[:0]); len(routes) > 0 {
+			_, _ = h.Write(m.Bytes(routes[0]))
+		}
+	}
 	return uint32(h.Sum64())
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 
 	"go.uber.org/zap"
@@ -103,6 +104,7 @@ func (p *Proxy) sendBranch(b *branch, out []byte) bool {
 	conn, err := p.net.Send(b.flow, out)
 	if err != nil {
 		p.obs.Dropped(DropSend)
+		b.tooLarge = errors.Is(err, transport.ErrTooLarge)
 		return false
 	}
 	if conn != 0 {

@@ -42,13 +42,17 @@ func FuzzReceive(f *testing.F) {
 		f.Add(invite, ok, bytes.Replace(b, []byte("\r\n"), []byte("\r\nRoute: PLACE-ROUTE\r\n"), 1), uint16(2000))
 		f.Add(invite, bytes.Replace(b, []byte("\r\n"), []byte("\r\nVia: SIP/2.0/UDP 127.0.0.110:5060;branch=PLACE-BRANCH\r\n"), 1), ok, uint16(600))
 	}
+	l := newLab(f, setup{servers: []string{"sip:" + serverA, "sip:" + serverB + ";transport=tcp"}})
+	pass := func(d time.Duration) {
+		l.p.base = l.p.base.Add(-d)
+		l.p.txs.Tick(l.p.now(), l.p.fire)
+	}
 	f.Fuzz(func(t *testing.T, a, b, c []byte, wait uint16) {
-		l := newLab(t, setup{servers: []string{"sip:" + serverA, "sip:" + serverB + ";transport=tcp"}})
+		l.net.sent = nil
 		for i, m := range [][]byte{a, b, c} {
 			p := l.udp([]string{freeswitch, serverA, freeswitch}[i])
 			l.p.Receive(l.placed(m), p.flow())
-			l.p.base = l.p.base.Add(-time.Duration(wait) * time.Millisecond)
-			l.p.txs.Tick(l.p.now(), l.p.fire)
+			pass(time.Duration(wait) * time.Millisecond)
 		}
 		for _, s := range l.net.sent {
 			l.p.Unreachable(s.raw, s.to, errFlow)
@@ -56,9 +60,20 @@ func FuzzReceive(f *testing.F) {
 				l.p.Closed(1, s.to, errors.New("reset"))
 			}
 		}
+		for range 4 { // one after the other: deadline, an abandoned branch's end, its BYE's
+			pass(40 * time.Second)
+		}
+		if n := l.p.Transactions(); n != 0 {
+			t.Errorf("%d transactions are left", n)
+		}
+		if n := l.leases() - l.table.Len(); n != 0 {
+			t.Errorf("%d leases are left", n)
+		}
 		if n := l.obs.dropped[DropPanic]; n != 0 {
 			t.Errorf("%d panics", n)
 		}
+		clear(l.obs.dropped)
+		l.obs.invites, l.obs.failedOver, l.obs.late, l.obs.unroutable, l.bal.reports = nil, nil, nil, nil, nil
 	})
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -103,9 +104,13 @@ func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.L
 			}
 			d.cur.Fail()
 		}
-		p.finish(c, ended{why: whySend}, 0)
+		why := whySend
+		if d.cur.tooLarge {
+			why = whyTooLarge
+		}
+		p.finish(c, ended{why: why}, 0)
 		if lease = p.pick(c, now); lease != nil {
-			p.obs.FailedOver(c.cluster, whySend)
+			p.obs.FailedOver(c.cluster, why)
 		}
 	}
 	return false
@@ -118,6 +123,7 @@ const (
 	whyUnreachable = "unreachable" // ICMP
 	whyConnection  = "connection"  // TCP: refused, timed out, or broken
 	whySend        = "send_failed"
+	whyTooLarge    = "too_large" // for a datagram
 	whyDeadline    = "deadline"
 )
 
@@ -140,7 +146,8 @@ func (p *Proxy) finish(c *call, e ended, took transaction.Time) {
 	case e.code != 0:
 		o.Kind = Answered
 	}
-	if !c.cancelled || e.code != 0 { // a cancelled INVITE's silence proves nothing
+	// A cancelled INVITE's silence proves nothing, nor does a message that cannot be sent for its size.
+	if (!c.cancelled || e.code != 0) && e.why != whyTooLarge {
 		p.bal.Report(a.Backend, o)
 	}
 	c.lease.Release()
@@ -202,12 +209,25 @@ func (p *Proxy) giveUp(s *shard, w *worker, pr *pair) {
 	case c.best != nil:
 		code = c.bestCode
 		p.respond(s, pr, code, c.best, p.now())
+	case c.tooLarge():
+		code, why = 513, c.explain()
+		p.answer(s, w, pr, code, warning(p.at(pr.Data.from).sentBy, why))
 	default:
 		why = c.explain()
 		retry := max(p.routing.Load().Failover.RetryAfter, c.retry)
 		p.answer(s, w, pr, code, "Retry-After: "+strconv.Itoa(int(retry/time.Second))+"\r\nReason: SIP;cause=480;text=\""+why+"\"\r\n")
 	}
-	p.inviteDone(c, code, why)
+	p.inviteDone(pr, code, why)
+}
+
+// tooLarge reports whether the INVITE could go to no server for its size.
+func (c *call) tooLarge() bool {
+	for i := range c.attempts {
+		if c.attempts[i].Outcome != whyTooLarge {
+			return false
+		}
+	}
+	return len(c.attempts) > 0
 }
 
 // explain says why nothing took the call, fit for a quoted string.
@@ -230,8 +250,11 @@ func (c *call) explain() string {
 
 var quotable = strings.NewReplacer(`"`, `'`, `\`, `/`)
 
-// inviteDone is called once for each initial INVITE, when its final response has gone out.
-func (p *Proxy) inviteDone(c *call, code int, why string) {
+// inviteDone is called once for each initial INVITE, when its final response has gone out. The pair lives on to absorb what
+// still comes, without the call.
+func (p *Proxy) inviteDone(pr *pair, code int, why string) {
+	c := pr.Data.call
+	pr.Data.call = nil
 	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start)}
 	if n := len(c.attempts); n > 0 {
 		i.Backend = c.attempts[n-1].Backend
@@ -245,8 +268,8 @@ func (p *Proxy) established(pr *pair, m *message.Message) {
 	a := &c.attempts[len(c.attempts)-1]
 	a.Outcome, a.Took = strconv.Itoa(m.Status), time.Duration(p.now()-pr.Data.cur.sent)*time.Millisecond
 	p.bal.Report(a.Backend, Outcome{Kind: Answered})
-	p.inviteDone(c, m.Status, "")
-	ses := &session.Session{CallID: c.callID, Route: c.route, Cluster: c.cluster, Attempts: c.attempts, Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
+	p.inviteDone(pr, m.Status, "")
+	ses := &session.Session{CallID: c.callID, Route: c.route, Cluster: c.cluster, Attempts: slices.Clone(c.attempts), Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
 	key := p.sessions.Key(m.Bytes(m.CallID.Value), m.Bytes(m.FromTag))
 	if !p.sessions.Add(key, ses, sessionExpires(m)) {
 		c.lease.Release() // a second INVITE with the Call-ID and From tag of a session that lives

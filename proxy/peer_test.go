@@ -164,6 +164,7 @@ func (p *peer) sendRaw(s string) { p.l.p.Receive([]byte(s), p.flow()) }
 
 // next takes the oldest message sent to the peer; nil when there is none.
 func (p *peer) next() *msg {
+	defer p.l.fence.Add(1)
 	for _, s := range p.l.net.sent {
 		if s.taken || s.to != p.addr || s.flow.Proto != p.proto {
 			continue

@@ -90,16 +90,17 @@ func TestManyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, setup{servers: []string{"sip:" + serverA, "sip:" + serverB, "sip:" + serverC}, capacity: 50})
 		defer func() { l.stop() }()
-		l.p.obs, l.p.bal = silent{}, quiet{l.bal.Balancer}
-		net := &answering{fakeNet: l.net, p: l.p}
-		l.net.silent, l.p.net = true, net
+		net := l.automatic()
 		l.run()
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
+				c := newCaller(l, i)
 				for range 20 {
-					c := newCaller(l, i)
-					c.call(l.p, net)
+					if !c.call(l.p, net) {
+						t.Errorf("got %s", c.got)
+						return
+					}
 				}
 			})
 		}

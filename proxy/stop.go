@@ -9,7 +9,8 @@ import (
 )
 
 // stopGrace is how long a stop waits for the answers to requests that are under way; stopSettle how long it waits after the
-// last of them, for the ACK: a server whose 2xx is not ACKed ends the session.
+// last of them, for the ACK: a server whose 2xx is not ACKed ends the session, and a connection that is closed while the peer
+// writes may lose what it has not read.
 const (
 	stopGrace  = time.Second
 	stopSettle = 100 * time.Millisecond
@@ -25,21 +26,21 @@ func (p *Proxy) windDown(ctx context.Context) {
 	defer t.Stop()
 	start := time.Now()
 	for quiet := start; ; {
+		var now time.Time
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-t.C:
-			switch {
-			case p.unanswered() == 0:
-				if now.Sub(quiet) > stopSettle {
-					return
-				}
-			case now.Sub(start) > stopGrace:
-				p.txs.Each(p.cutOff)
-				return
-			default:
-				quiet = now
-			}
+		case now = <-t.C:
+		}
+		waiting, late := p.unanswered() > 0, now.Sub(start) > stopGrace
+		if waiting {
+			quiet = now
+		}
+		if waiting && late {
+			p.txs.Each(p.cutOff)
+		}
+		if now.Sub(quiet) > stopSettle || now.Sub(start) > stopGrace+2*stopSettle {
+			return
 		}
 	}
 }

@@ -151,3 +151,51 @@ func TestTarget(t *testing.T) {
 		})
 	}
 }
+
+// TestSpiral: a session that passes us twice, because a server of ours is a proxy which sends it back, is no loop: not
+// its INVITE, and no request in its dialog, whose Request-URI nobody changes on the way (RFC 3261 16.3 step 4).
+func TestSpiral(t *testing.T) {
+	inLab(t, setup{servers: []string{"sip:" + serverB, "sip:" + serverA}}, func(l *lab) {
+		c, k, srv := l.udp(freeswitch), l.udp(serverB), l.udp(serverA)
+		n := 0
+		through := func(m *msg) { // what a proxy does
+			n++
+			m.set("Via", append([]string{"SIP/2.0/UDP " + serverB + ";branch=z9hG4bKspiral" + string(rune('0'+n))}, m.all("Via")...)...)
+			k.send(m)
+		}
+		back := func(m *msg) { k.send(m.set("Via", m.all("Via")[1:]...)) }
+		c.invite("fs-recog-udp-01-INVITE")
+		through(k.recv("INVITE"))
+		in := srv.recv("INVITE")
+		srv.answer(in, "fs-recog-udp-03-200-INVITE")
+		back(k.recv("200"))
+		d := &dialog{l: l, client: c, server: srv, invite: in, ok: c.recv("200")}
+		c.send(d.fromClient("ACK"))
+		through(k.recv("ACK"))
+		srv.recv("ACK")
+		c.send(d.fromClient("BYE"))
+		through(k.recv("BYE"))
+		srv.answer(srv.recv("BYE"), "200 OK")
+		back(k.recv("200 BYE"))
+		c.recv("200 BYE")
+	})
+}
+
+// TestMergedRoutes: both halves of a double Record-Route in one field, with a foreign entry behind.
+func TestMergedRoutes(t *testing.T) {
+	inLab(t, setup{}, func(l *lab) {
+		c, srv := l.dials(ephTCP, viaTCP), l.udp(serverA)
+		d := l.establish(c, srv, "fs-recog-tcp-01-INVITE", "fs-recog-tcp-03-200-INVITE")
+		for _, foreign := range []string{"", ", <sip:foreign.example;lr>"} {
+			m := d.fromClient("INFO")
+			c.send(m.set("Route", strings.Join(m.all("Route"), ",")+foreign))
+			out := srv.recv("INFO")
+			if got := out.get("Route"); got != strings.TrimPrefix(foreign, ", ") {
+				t.Errorf("Route %q", got)
+			}
+			srv.answer(out, "200 OK")
+			c.recv("200 INFO")
+		}
+		d.bye()
+	})
+}

@@ -55,6 +55,8 @@ type branch struct {
 	sent    transaction.Time
 	backend *balancer.Backend // nil: towards the client
 	ended   bool              // the session of a late 2xx was ended
+
+	tooLarge bool // the request does not fit the server's transport
 }
 
 const maxAttempts = 16
