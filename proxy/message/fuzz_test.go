@@ -20,6 +20,7 @@ func FuzzScan(f *testing.F) {
 	}
 	f.Add([]byte(request("Route: <sip:a>, <sip:b>", "Route: <sip:c>", "m: <sip:x>")))
 	f.Add([]byte(with("Via", "v : SIP / 2.0 / UDP [::1] : 5 ;rport;received=1.1.1.1 ,", " SIP/2.0/TCP b")))
+	f.Add([]byte(with("Via", "Via: SIP/2.0/UDP a;rport\"")))
 	f.Add([]byte(with("Max-Forwards") + "body"))
 	f.Add([]byte(with("Content-Length", "Timestamp: 1") + "body"))
 	f.Add([]byte(response("SIP/2.0/UDP a;x=\",\", SIP/2.0/UDP b", "SIP/2.0/UDP c")))

@@ -137,7 +137,7 @@ func addressTag(b []byte, v Span) (tag Span, ok bool) {
 
 // param finds a parameter in b[p:end], which holds ";name=value" pairs, and gives its value and the whole of it from
 // its semicolon. White space may stand around ";" and "=" (RFC 3261 25.1 SEMI, EQUAL). ok is false when a quote does not
-// close.
+// close, or something other than the next parameter follows the one that is looked for.
 func param(b []byte, p, end int, name string) (value, whole Span, ok bool) {
 	for {
 		k := bytes.IndexByte(b[p:end], ';')
@@ -176,6 +176,12 @@ func param(b []byte, p, end int, name string) (value, whole Span, ok bool) {
 			ve = p
 		}
 		if equalFold(b[ns:ne], name) {
+			for p < end && isSpace(b[p]) {
+				p++
+			}
+			if p < end && b[p] != ';' {
+				return Span{}, Span{}, false
+			}
 			return Span{vs, ve}, Span{semi, max(ve, ne)}, true
 		}
 	}

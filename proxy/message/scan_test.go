@@ -151,6 +151,8 @@ func TestScanErrors(t *testing.T) {
 		{"From with an open quote", with("From", `From: "Anna <sip:a@b>;tag=1`), ErrAddress, false},
 		{"From with an open bracket", with("From", "From: <sip:a@b;tag=1"), ErrAddress, false},
 		{"To with an open quoted parameter", with("To", `To: <sip:a@b>;x="y`), ErrAddress, false},
+		{"something behind the tag", with("To", "To: <sip:a@b>;tag=1 x"), ErrAddress, false},
+		{"something behind the tag's name", with("To", `To: <sip:a@b>;tag"=1`), ErrAddress, false},
 		{"To with a backslash at the end", with("To", `To: "Anna\`), ErrAddress, false},
 		{"CSeq too large (20.16)", with("CSeq", "CSeq: 4294967296 INVITE"), ErrCSeq, false},
 		{"CSeq far too large", with("CSeq", "CSeq: 99999999999999999999999 INVITE"), ErrCSeq, false},

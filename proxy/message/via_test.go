@@ -63,6 +63,10 @@ func TestViaErrors(t *testing.T) {
 		"port of letters":        "SIP/2.0/UDP h:5o;branch=z9",
 		"something behind host":  "SIP/2.0/UDP h@i",
 		"empty first value":      ", SIP/2.0/UDP h",
+		"quote behind rport":     `SIP/2.0/UDP h;rport"`,
+		"word behind rport":      "SIP/2.0/UDP h;rport x;branch=z9",
+		"word behind branch":     "SIP/2.0/UDP h;branch=z9 x",
+		"value behind received":  `SIP/2.0/UDP h;received="1"2`,
 		"open quote":             `SIP/2.0/UDP h;x="y`,
 		"open quote and a comma": `SIP/2.0/UDP h;x="y, SIP/2.0/UDP i`,
 	} {

@@ -17,8 +17,10 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -146,6 +148,7 @@ var (
 	ErrFlow      = errors.New("transport: flow names no listener or no address")
 	ErrConns     = errors.New("transport: too many connections")
 	ErrTimeout   = errors.New("transport: connection not made in time")
+	ErrTooLarge  = fmt.Errorf("transport: message does not fit a datagram: %w", syscall.EMSGSIZE)
 	ErrBusy      = errors.New("transport: no room in the socket's send buffer")
 	ErrMalformed = errors.New("transport: stream framing lost")
 	ErrPartial   = errors.New("transport: message not completed in time")

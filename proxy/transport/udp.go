@@ -137,6 +137,8 @@ func (u *udpSocket) send(b []byte, to netip.AddrPort) error {
 		u.out.Add(1)
 	case ErrBusy:
 		u.sendDrops.Add(1)
+	case unix.EMSGSIZE:
+		u.err = ErrTooLarge
 	}
 	return u.err
 }
