@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -51,7 +52,7 @@ func parseListener(text string) (Listener, error) {
 	return Listener{Network: network, Addr: addr}, nil
 }
 
-// parseBackend reads the URI of a server: sip:[user@]IP[:port][;transport=udp|tcp].
+// parseBackend reads the URI of a server: sip:[user@]host[:port][;transport=udp|tcp].
 func parseBackend(text string) (Backend, error) {
 	be := Backend{URI: text, Network: "udp", Capacity: Unlimited, Weight: 1}
 	scheme, rest, _ := strings.Cut(text, ":")
@@ -72,11 +73,8 @@ func parseBackend(text string) (Backend, error) {
 		return be, fmt.Errorf("must not have header fields (after ?)")
 	}
 	hostport, params, hasParams := strings.Cut(rest, ";")
-	var err error
-	if be.Addr, err = parseHostPort(hostport); err != nil {
-		return be, err
-	}
-	if hasParams {
+	err := be.parseHostPort(hostport)
+	if err == nil && hasParams {
 		be.Network, err = parseTransport(params)
 	}
 	return be, err
@@ -87,18 +85,19 @@ func notUser(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.!~*'()&=+$,;?/%", r))
 }
 
-func parseHostPort(text string) (netip.AddrPort, error) {
+// parseHostPort reads an address, or a name, and a port.
+func (be *Backend) parseHostPort(text string) error {
 	host, port := text, ""
 	bracketed := strings.HasPrefix(text, "[")
 	if bracketed {
 		end := strings.IndexByte(text, ']')
 		if end < 0 || end+1 < len(text) && text[end+1] != ':' {
-			return netip.AddrPort{}, fmt.Errorf("must have the form sip:[IPv6]:port")
+			return fmt.Errorf("must have the form sip:[IPv6]:port")
 		}
 		host, port = text[1:end], text[end+1:]
 	} else {
 		if strings.Count(text, ":") > 1 {
-			return netip.AddrPort{}, fmt.Errorf("an IPv6 address must stand in brackets, such as sip:[2001:db8::1]:5060")
+			return fmt.Errorf("an IPv6 address must stand in brackets, such as sip:[2001:db8::1]:5060")
 		}
 		if i := strings.IndexByte(text, ':'); i >= 0 {
 			host, port = text[:i], text[i:]
@@ -107,26 +106,49 @@ func parseHostPort(text string) (netip.AddrPort, error) {
 	addr, err := netip.ParseAddr(host)
 	switch {
 	case host == "":
-		return netip.AddrPort{}, fmt.Errorf("must have an IP address")
+		return fmt.Errorf("must have a host: an IP address or a name")
 	case err != nil && (bracketed || looksNumeric(host)), err == nil && bracketed != addr.Is6():
-		return netip.AddrPort{}, fmt.Errorf("%q is not an IP address", host)
-	case err != nil:
-		return netip.AddrPort{}, fmt.Errorf("host names are not supported in this version: give the IP address of %q", host)
-	case addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast():
-		return netip.AddrPort{}, fmt.Errorf("must be the address of one server, not %s", addr)
+		return fmt.Errorf("%q is not an IP address", host)
+	case err != nil && !isName(host):
+		return fmt.Errorf("%q is not a host name: labels of letters, digits and hyphens with dots between, up to 63 characters each and 253 in all", host)
+	case err == nil && (addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast()):
+		return fmt.Errorf("must be the address of one server, not %s", addr)
 	}
-	if port == "" {
-		return netip.AddrPortFrom(addr.Unmap(), sipPort), nil
+	n := uint64(0)
+	if port != "" {
+		if n, err = strconv.ParseUint(port[1:], 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("must have a port of 1 to 65535, not %q", port[1:])
+		}
 	}
-	n, err := strconv.ParseUint(port[1:], 10, 16)
-	if err != nil || n == 0 {
-		return netip.AddrPort{}, fmt.Errorf("must have a port of 1 to 65535, not %q", port[1:])
+	if !addr.IsValid() {
+		be.Host, be.Port = strings.ToLower(host), uint16(n)
+		return nil
 	}
-	return netip.AddrPortFrom(addr.Unmap(), uint16(n)), nil
+	be.Addr = netip.AddrPortFrom(addr.Unmap(), cmp.Or(uint16(n), sipPort))
+	return nil
+}
+
+// isName reports whether a host is a name (RFC 1123 2.1). A dot at its end is allowed.
+func isName(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	if len(host) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' || strings.ContainsFunc(label, notInLabel) {
+			return false
+		}
+	}
+	return true
+}
+
+func notInLabel(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-')
 }
 
 // looksNumeric reports whether a host was meant as an address: a name's last label is never a number.
 func looksNumeric(host string) bool {
+	host = strings.TrimSuffix(host, ".")
 	return strings.Trim(host[strings.LastIndexByte(host, '.')+1:], "0123456789") == "" || strings.ContainsAny(host, ":/")
 }
 

@@ -37,7 +37,7 @@ func (b *builder) groups(c *Config, path string, raws []rawGroup) []Group {
 		b.fail(path, "must have at least one group")
 	}
 	var all []Group
-	seen := make(map[netip.AddrPort]string)
+	seen := make(map[serverKey]string)
 	for i, raw := range raws {
 		sub := index(path, i)
 		g := Group{IDC: b.label(sub+".idc", raw.IDC)}
@@ -55,24 +55,52 @@ func (b *builder) groups(c *Config, path string, raws []rawGroup) []Group {
 	return all
 }
 
+// serverKey is what a cluster may have only once: an address, or a name with a port. A name without a port may stand for
+// other servers with another transport (RFC 3263 4.2).
+type serverKey struct {
+	addr    netip.AddrPort
+	host    string
+	port    uint16
+	network string
+}
+
+func keyOf(be Backend) serverKey {
+	p := serverKey{addr: be.Addr, host: strings.TrimSuffix(be.Host, "."), port: be.Port}
+	if be.Host != "" && be.Port == 0 {
+		p.network = be.Network
+	}
+	return p
+}
+
+func (p serverKey) String() string {
+	switch {
+	case p.host == "":
+		return p.addr.String()
+	case p.port == 0:
+		return p.host
+	}
+	return fmt.Sprintf("%s:%d", p.host, p.port)
+}
+
 // backend reads one server; seen holds the servers of the cluster above it and their key paths.
-func (b *builder) backend(c *Config, path string, raw rawBackend, seen map[netip.AddrPort]string) Backend {
+func (b *builder) backend(c *Config, path string, raw rawBackend, seen map[serverKey]string) Backend {
 	if raw.URI == nil {
 		raw.URI = new(string)
 	}
 	be, err := parseBackend(*raw.URI)
-	first, again := seen[be.Addr]
+	where := keyOf(be)
+	first, again := seen[where]
 	switch {
 	case *raw.URI == "":
 		b.fail(path+".uri", "is required")
 	case err != nil:
 		b.fail(path+".uri", "%s", err)
 	case again:
-		b.fail(path+".uri", "%s is in the cluster already: %s, line %d", be.Addr, first, b.lineOf(first))
+		b.fail(path+".uri", "%s is in the cluster already: %s, line %d", where, first, b.lineOf(first))
 	case !reachable(c, be):
-		b.fail(path+".uri", "there is no %s listener that can reach %s", be.Network, be.Addr)
+		b.fail(path+".uri", "there is no %s listener that can reach %s", be.Network, where)
 	default:
-		seen[be.Addr] = path + ".uri"
+		seen[where] = path + ".uri"
 	}
 	if slices.Contains(c.Listen, Listener{Network: be.Network, Addr: be.Addr}) {
 		b.fail(path+".uri", "%s is an address this proxy listens on", be.Addr)
@@ -82,15 +110,16 @@ func (b *builder) backend(c *Config, path string, raw rawBackend, seen map[netip
 	return be
 }
 
-// reachable reports whether a listener of the backend's transport and address family exists: what we send leaves from one,
-// and what the server sends in its turn comes to it. Refused listeners are not held against it.
+// reachable reports whether a listener can reach the backend; for a name, of which only DNS knows the family, one of its
+// transport. Refused listeners are not held against it.
 func reachable(c *Config, be Backend) bool {
-	for i, l := range c.Listen {
-		if l.Network == "" || l.Network == be.Network && c.Advertised(i).Is4() == be.Addr.Addr().Is4() {
-			return true
-		}
+	if len(c.Listen) == 0 || slices.ContainsFunc(c.Listen, func(l Listener) bool { return l.Network == "" }) {
+		return true
 	}
-	return len(c.Listen) == 0
+	if be.Host != "" {
+		return slices.ContainsFunc(c.Listen, func(l Listener) bool { return l.Network == be.Network })
+	}
+	return c.Reaches(be.Network, be.Addr.Addr())
 }
 
 // references checks that every cluster that is named exists.

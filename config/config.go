@@ -42,6 +42,17 @@ func (c *Config) Advertised(i int) netip.Addr {
 	return a
 }
 
+// Reaches reports whether a listener of the network and of the address's family exists: what we send leaves from one, and
+// what a server sends in its turn comes to it.
+func (c *Config) Reaches(network string, addr netip.Addr) bool {
+	for i, l := range c.Listen {
+		if l.Network == network && c.Advertised(i).Is4() == addr.Is4() {
+			return true
+		}
+	}
+	return false
+}
+
 // Listener is one SIP socket. Network is "udp" or "tcp".
 type Listener struct {
 	Network string
@@ -198,12 +209,14 @@ type Group struct {
 // Unlimited is the Capacity of a backend without a limit.
 const Unlimited = -1
 
-// Backend is one server.
+// Backend is one server, or a name that stands for one or more.
 type Backend struct {
 	URI      string         // as written in the file
 	Network  string         // "udp" or "tcp", from the URI's transport parameter
-	Addr     netip.AddrPort // port 5060 where the URI has none
+	Addr     netip.AddrPort // port 5060 where the URI has none; invalid for a name
+	Host     string         // the name in lower case, with the dot at its end if it has one; "" where the URI has an address
+	Port     uint16         // of a name; 0 where the URI has none
 	User     string         // the URI's user part, or ""
-	Capacity int            // sessions at once; Unlimited where not given
+	Capacity int            // sessions at once, for each address of a name; Unlimited where not given
 	Weight   int            // 1 where not given; 0 takes no new sessions
 }

@@ -107,12 +107,14 @@ func TestEverything(t *testing.T) {
 		Clusters: []Cluster{
 			{Name: "a", Policy: Weighted, Fallback: []string{"b"}, Health: over, Groups: []Group{
 				{IDC: "x", Priority: -1, Backends: []Backend{
-					{"SIP:tts@10.0.0.1:8060;Transport=TCP", "tcp", netip.MustParseAddrPort("10.0.0.1:8060"), "tts", 0, 0},
-					{"sip:[2001:db8::9];transport=tcp", "tcp", netip.MustParseAddrPort("[2001:db8::9]:5060"), "", 50, 3},
+					{URI: "SIP:tts@10.0.0.1:8060;Transport=TCP", Network: "tcp", Addr: netip.MustParseAddrPort("10.0.0.1:8060"), User: "tts", Capacity: 0, Weight: 0},
+					{URI: "sip:Asr.Example.com.;transport=tcp", Network: "tcp", Host: "asr.example.com.", Capacity: 5, Weight: 1},
+					{URI: "sip:x@asr.example.com:8060", Network: "udp", Host: "asr.example.com", Port: 8060, User: "x", Capacity: Unlimited, Weight: 1},
+					{URI: "sip:[2001:db8::9];transport=tcp", Network: "tcp", Addr: netip.MustParseAddrPort("[2001:db8::9]:5060"), User: "", Capacity: 50, Weight: 3},
 				}},
 			}},
 			{Name: "b", Policy: LeastLoad, Fallback: []string{"a"}, Health: base, Groups: []Group{
-				{Backends: []Backend{{"sip:10.0.0.1:8060", "udp", netip.MustParseAddrPort("10.0.0.1:8060"), "", Unlimited, 1}}},
+				{Backends: []Backend{{URI: "sip:10.0.0.1:8060", Network: "udp", Addr: netip.MustParseAddrPort("10.0.0.1:8060"), User: "", Capacity: Unlimited, Weight: 1}}},
 			}},
 		},
 	}

@@ -172,10 +172,8 @@ func changeLeaf(path string, v reflect.Value, n *int) (string, bool) {
 		}
 		for i := range v.NumField() {
 			f := v.Type().Field(i).Name
-			if f == "Network" || f == "Addr" || f == "User" && v.Type() == reflect.TypeFor[Backend]() {
-				if strings.HasPrefix(path, ".Clusters") {
-					continue // follow from URI
-				}
+			if v.Type() == reflect.TypeFor[Backend]() && slices.Contains([]string{"Network", "Addr", "Host", "Port", "User"}, f) {
+				continue // follow from URI
 			}
 			if name, ok := changeLeaf(path+"."+f, v.Field(i), n); ok {
 				return name, true

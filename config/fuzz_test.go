@@ -59,7 +59,7 @@ func checkConfig(t *testing.T, c *Config, data []byte) {
 	for _, cl := range c.Clusters {
 		for _, g := range cl.Groups {
 			for _, b := range g.Backends {
-				if !b.Addr.IsValid() || b.Addr.Port() == 0 || b.Network != "udp" && b.Network != "tcp" || b.Weight < 0 || b.Capacity < Unlimited {
+				if b.Addr.IsValid() == (b.Host != "") || b.Host == "" && b.Addr.Port() == 0 || b.Network != "udp" && b.Network != "tcp" || b.Weight < 0 || b.Capacity < Unlimited {
 					t.Fatalf("not valid: %+v", b)
 				}
 			}

@@ -110,7 +110,7 @@ func TestCancelSilence(t *testing.T) {
 	for _, tt := range []struct {
 		provisional bool
 		at          time.Duration
-	}{{false, 500 * time.Millisecond}, {true, time.Second}} {
+	}{{false, 500 * time.Millisecond}, {true, 500 * time.Millisecond}} {
 		inLab(t, setup{servers: []string{"sip:" + serverA, "sip:" + serverB}}, func(l *lab) {
 			c, cancel := umcCancels(l)
 			srv := l.udp(serverA)

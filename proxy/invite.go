@@ -26,6 +26,7 @@ func (p *Proxy) open(s *shard, key uint64, w *worker, from transport.Flow, k kin
 	d.kind, d.method, d.from, d.replyTo = k, m.Method, from, p.replyFlow(m, from)
 	d.msg = s.Keep(m.Raw[:m.End])
 	d.loop = p.loopHash(m)
+	s.Arm(pr, p.now()+transaction.Lifetime) // whatever goes wrong from here on, it ends
 	return pr
 }
 

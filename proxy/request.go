@@ -234,9 +234,12 @@ func (p *Proxy) cancel(w *worker, from transport.Flow) {
 	if d.call != nil {
 		d.call.cancelled = true
 	}
-	if d.cur.Cancel(p.now()).Has(transaction.SendCancel) {
+	now := p.now()
+	if d.cur.Cancel(now).Has(transaction.SendCancel) {
 		p.sendCancel(w, pr, &d.cur)
 	}
+	// The client is told 487 soon, by us if need be: what the server may still say is dealt with.
+	d.cur.TimeoutAt = min(d.cur.TimeoutAt, now+p.routing.Load().Failover.FirstResponse.Milliseconds())
 	p.arm(s, pr)
 }
 

@@ -142,6 +142,14 @@ func (p *Proxy) pass(s *shard, w *worker, pr *pair, now transaction.Time) {
 	p.respond(s, pr, w.m.Status, w.out, now)
 }
 
+// hide503 passes a 503 on as 480: it says that the server is out of service, and would be taken to say that we are (RFC
+// 3261 16.7, 21.5.4). Both end a dialog's usage (RFC 5057 5.1).
+func (p *Proxy) hide503(s *shard, w *worker, pr *pair, now transaction.Time) {
+	w.ins = w.m.AppendResponse(w.ins[:0])
+	w.out = append(append(w.out[:0], "SIP/2.0 480 Temporarily Unavailable\r\n"...), w.ins[w.m.Headers:]...)
+	p.respond(s, pr, 480, w.out, now)
+}
+
 // relayResponse is a response to a request in a dialog.
 func (p *Proxy) relayResponse(s *shard, w *worker, pr *pair, now transaction.Time) {
 	m, d := &w.m, &pr.Data
@@ -151,7 +159,11 @@ func (p *Proxy) relayResponse(s *shard, w *worker, pr *pair, now transaction.Tim
 	if pr.Server.Final() && !(pr.Server.State == transaction.Accepted && m.Status < 300) {
 		return // answered by us meanwhile
 	}
-	p.pass(s, w, pr, now)
+	if m.Status == 503 {
+		p.hide503(s, w, pr, now)
+	} else {
+		p.pass(s, w, pr, now)
+	}
 	if m.Status < 200 {
 		return
 	}

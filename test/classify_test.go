@@ -82,7 +82,7 @@ clusters:
 	if got := sum(d.metrics(), "mrcproxy_dropped_total", `reason="no_route"`); int(got) != rejected {
 		t.Errorf("%v INVITEs without a route were counted, want %d", got, rejected)
 	}
-	d.await("the log has all sessions", 5*time.Second, func() bool { return d.lines(`"msg":"session"`) == len(went) })
+	d.await("the log has all sessions", 10*time.Second, func() bool { return d.lines(`"msg":"session"`) == len(went) })
 	for callID, name := range went {
 		if !d.logged(`"call_id":"`+callID+`"`, `"route":"to-`+name+`"`, `"cluster":"`+name+`"`, `"backend":"sip:`+hosts[name]+`"`) {
 			t.Errorf("the log does not say that %s was routed to %s", callID, name)

@@ -91,7 +91,7 @@ func TestByeUnanswered(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.simServer(21, sim.ServerOptions{})
-			d := l.start(l.cluster(l.group("a", l.uri(21, c.server))))
+			d := l.start(patient(l.cluster(l.group("a", l.uri(21, c.server)))))
 			h := l.hold(l.simClient(sim.ClientOptions{Network: c.client}), 40, s)
 			if n := sum(d.metrics(), "mrcproxy_backend_sessions"); n != 40 {
 				t.Errorf("%v leases, want 40", n)
@@ -122,7 +122,7 @@ func TestServerByeUnanswered(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.simServer(21, sim.ServerOptions{})
-			d := l.start(l.cluster(l.group("a", l.uri(21, network))))
+			d := l.start(patient(l.cluster(l.group("a", l.uri(21, network)))))
 			c := l.simClient(sim.ClientOptions{Network: network})
 			h := l.hold(c, 40, s)
 			_ = c.Close()

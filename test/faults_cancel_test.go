@@ -34,9 +34,9 @@ func TestCancel(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.simServer(21, sim.ServerOptions{AnswerAfter: 10 * time.Second})
-			d := l.start(l.cluster(l.group("a", l.uri(21, network))))
+			d := l.start(patient(l.cluster(l.group("a", l.uri(21, network)))))
 			d.await("the server is up", 5*time.Second, func() bool { return d.up() == 1 })
-			// After the 100 that comes when 150 ms have passed, before the server is given up at 1 s.
+			// After the 100 that comes when 150 ms have passed.
 			all := cancelled(t, l.simClient(sim.ClientOptions{Network: network}), 60, func(int) time.Duration { return 400 * time.Millisecond })
 			for _, o := range all {
 				if o.Code != 487 || !errors.Is(o.Err, context.DeadlineExceeded) {
@@ -59,7 +59,7 @@ func TestCancelCrossesAnswer(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.simServer(21, sim.ServerOptions{AnswerAfter: 300 * time.Millisecond})
-			d := l.start(l.cluster(l.group("a", l.uri(21, network))))
+			d := l.start(patient(l.cluster(l.group("a", l.uri(21, network)))))
 			d.await("the server is up", 5*time.Second, func() bool { return d.up() == 1 })
 			c := l.simClient(sim.ClientOptions{Network: network})
 			all := cancelled(t, c, 300, func(i int) time.Duration { return 285*time.Millisecond + time.Duration(i%120)*250*time.Microsecond })

@@ -103,7 +103,7 @@ func (b badServer) test(t *testing.T) {
 	if len(hit) < 200 {
 		t.Errorf("%d sessions while it was bad, want 200", len(hit))
 	}
-	if limit := 1500 * time.Millisecond; s.p(99) >= limit {
+	if limit := 1500*time.Millisecond + g.stall; s.p(99) >= limit {
 		t.Errorf("p99 is %v, want less than %v", s.p(99), limit)
 	}
 	b.leftAlone(t, d, badURI, picked(before, badURI), lasted)

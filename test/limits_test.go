@@ -18,6 +18,7 @@ func TestCapacity(t *testing.T) {
 	servers := l.sippServers(n, "udp")
 	d := l.start(l.head() + `
 failover: {t1: 500ms, first_response_timeout: 2s, answer_timeout: 2s}
+sessions: {bye_timeout: 8s}
 otherwise: {cluster: asr}
 clusters:
   - name: asr
@@ -27,7 +28,7 @@ clusters:
 	d.await("all are up", 10*time.Second, func() bool { return d.up() == n })
 
 	watch := l.watchSessions(d, n)
-	end := l.startClient(clientRun{network: "udp", rate: 150, calls: 300, hold: 5 * time.Second})
+	end := l.startClient(clientRun{network: "udp", rate: 150, calls: 300, hold: 6 * time.Second})
 	d.await("all INVITEs are answered", 8*time.Second, func() bool { return sum(d.metrics(), "mrcproxy_invite_duration_seconds_count") == 300 })
 	m := d.metrics()
 	if held := l.each(m, n, "mrcproxy_backend_sessions"); !slices.Equal(held, []int{room, room, room, room}) {
@@ -45,7 +46,7 @@ clusters:
 	}
 	l.balanced(servers, room, room)
 	d.await("no session is held", 2*time.Second, func() bool { return sum(d.metrics(), "mrcproxy_backend_sessions") == 0 })
-	served(t, l.sippClient(clientRun{network: "udp", rate: 150, calls: 200, hold: 3 * time.Second}), 200)
+	d.served(l.sippClient(clientRun{network: "udp", rate: 150, calls: 200, hold: 3 * time.Second}), 200)
 	l.balanced(servers, 2*room, 2*room)
 	if most := watch(); !slices.Equal(most, []int{room, room, room, room}) {
 		t.Errorf("at most %v sessions were held, want %d each", most, room)
@@ -127,7 +128,7 @@ clusters:
 		t.Errorf("want 480 again, got\n%s", a.head)
 	}
 	// The line in the log names the cluster of the server, and the route that led there.
-	d.await("the log tells of the session in the fallback cluster", 5*time.Second, func() bool {
+	d.await("the log tells of the session in the fallback cluster", 10*time.Second, func() bool {
 		return d.logged(`"call_id":"`+held[8].callID+`"`, `"cluster":"second"`, `"backend":"sip:`+l.ip(24)+`:8060"`, `"ended_by":"bye_client"`)
 	})
 }

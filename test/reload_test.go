@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,7 @@ func (l *lab) farm(f farm) string {
 		hosts = append(hosts, h)
 	}
 	slices.Sort(hosts)
-	s := l.head() + "failover: {t1: 500ms, first_response_timeout: 2s, answer_timeout: 2s}\nhealth: {interval: 500ms}\notherwise: {cluster: asr}\n" +
+	s := l.head() + "failover: {t1: 500ms, first_response_timeout: 2s, answer_timeout: 2s}\nsessions: {bye_timeout: 8s}\nhealth: {interval: 500ms}\notherwise: {cluster: asr}\n" +
 		"clusters:\n  - name: asr\n    policy: weighted\n    groups:\n      - backends:\n"
 	for _, h := range hosts {
 		s += fmt.Sprintf("          - {uri: \"sip:%s:8060\"%s}\n", l.ip(h), f[h])
@@ -40,12 +41,16 @@ func (d *daemon) link(version, yaml string) {
 		}
 	}
 	folder := "..v" + version
+	before, _ := os.Readlink(filepath.Join(dir, "..data"))
 	must(os.Mkdir(filepath.Join(dir, folder), 0o700))
 	must(os.WriteFile(filepath.Join(dir, folder, filepath.Base(d.file)), []byte(yaml), 0o600))
 	must(os.Symlink(folder, filepath.Join(dir, "..data_tmp")))
 	must(os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
 	if _, err := os.Lstat(d.file); err != nil {
 		must(os.Symlink("..data/"+filepath.Base(d.file), d.file))
+	}
+	if before != "" {
+		must(os.RemoveAll(filepath.Join(dir, before)))
 	}
 }
 
@@ -109,8 +114,11 @@ func TestReload(t *testing.T) {
 	}
 	d.evenly(l.farmShares(21, 1, 22, 1, 23, 1))
 	d.refusesBroken(l)
+	if sum(d.metrics(), "mrcproxy_sessions") == 0 {
+		t.Error("the load was over before the last change")
+	}
 
-	served(t, end(), calls)
+	d.served(end(), calls)
 	var invites []int
 	await(t, "SIPp has written its counters", 4*time.Second, func() bool {
 		invites = counters(servers, 1)
@@ -125,10 +133,43 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestReloadForRestart: what a reload cannot change is said to wait, and the rest is changed. A file that is gone, or the
+// same, changes nothing.
+func TestReloadForRestart(t *testing.T) {
+	l := newLab(t)
+	file := l.farm(farm{21: ""})
+	d := l.start(file)
+	if code, text := d.post("/-/reload"); code != 200 {
+		t.Errorf("reload of the same file answered %d %s", code, text)
+	}
+	d.await("the log says that nothing changed", 10*time.Second, func() bool { return d.logged("nothing changed", `"cause":"http"`) })
+	if err := os.Remove(d.file); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := d.post("/-/reload"); code != 500 || !strings.Contains(text, d.file) {
+		t.Errorf("reload of no file answered %d %s", code, text)
+	}
+	extra := l.ip(11) + ":5070"
+	d.write(strings.Replace(file, "\"tcp://", "\"tcp://"+extra+"\", \"tcp://", 1) + "log: {level: debug}\n")
+	d.await("the log says what waits", 10*time.Second, func() bool {
+		return d.logged("wait for a restart", `"keys":["listen"]`) && d.logged(`"cause":"file"`, "log.level: info -> debug")
+	})
+	d.await("it counts as a success", 10*time.Second, func() bool { return sum(d.metrics(), "mrcproxy_config_last_reload_successful") == 1 })
+	if c, err := net.DialTimeout("tcp", extra, time.Second); err == nil {
+		_ = c.Close()
+		t.Error("the new listener is open")
+	}
+	if a := l.dial("tcp", 5).ask(rawRequest{method: "OPTIONS"}); a.code == 0 {
+		t.Error("the old listener does not answer")
+	}
+	l.dial("udp", 5).send("garbage\r\n\r\n")
+	d.await("lines of the new level are logged", 10*time.Second, func() bool { return d.logged(`"level":"debug"`, "malformed message") })
+}
+
 // reloaded awaits the log's line on a reload, with what caused it and one of the changes.
 func (d *daemon) reloaded(cause, change string) {
 	d.lab.t.Helper()
-	d.await("the log tells of the reload: "+change, 5*time.Second, func() bool {
+	d.await("the log tells of the reload: "+change, 10*time.Second, func() bool {
 		return d.logged(`"msg":"configuration reloaded`, `"cause":"`+cause+`"`, change)
 	})
 }
@@ -150,13 +191,13 @@ func (d *daemon) refusesBroken(l *lab) {
 		fmt.Sprintf("%s:%d: clusters[0].polcy: ", d.file, lineOf(broken, "polcy")),
 	}
 	d.replace(broken)
-	d.await("the broken file is refused", 5*time.Second, func() bool { return sum(d.metrics(), "mrcproxy_config_last_reload_successful") == 0 })
+	d.await("the broken file is refused", 10*time.Second, func() bool { return sum(d.metrics(), "mrcproxy_config_last_reload_successful") == 0 })
 	code, text := d.post("/-/reload")
 	for _, f := range faults {
 		if code != 500 || !strings.Contains(text, f) {
 			t.Errorf("reload answered %d %q, want 500 and %q", code, text, f)
 		}
-		d.await("the log names "+f, 5*time.Second, func() bool {
+		d.await("the log names "+f, 10*time.Second, func() bool {
 			return d.logged(`"level":"error"`, `"cause":"file"`, f) && d.logged(`"level":"error"`, `"cause":"http"`, f)
 		})
 	}
@@ -165,7 +206,7 @@ func (d *daemon) refusesBroken(l *lab) {
 	}
 	d.evenly(l.farmShares(21, 1, 22, 1, 23, 1))
 	d.replace(good)
-	d.await("the good file is taken", 5*time.Second, func() bool { return sum(d.metrics(), "mrcproxy_config_last_reload_successful") == 1 })
+	d.await("the good file is taken", 10*time.Second, func() bool { return sum(d.metrics(), "mrcproxy_config_last_reload_successful") == 1 })
 }
 
 func lineOf(text, part string) int {

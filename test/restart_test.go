@@ -2,7 +2,6 @@ package test
 
 import (
 	"context"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +21,7 @@ func newCrossing(t *testing.T) *crossing {
 	t.Helper()
 	x := &crossing{lab: newLab(t)}
 	x.udp, x.tcp = x.simServer(21, sim.ServerOptions{}), x.simServer(22, sim.ServerOptions{})
-	x.d = x.start(x.cluster(x.group("a", x.uri(21, "udp"), x.uri(22, "tcp"))))
+	x.d = x.start(patient(x.cluster(x.group("a", x.uri(21, "udp"), x.uri(22, "tcp")))))
 	x.d.await("the servers are up", 5*time.Second, func() bool { return x.d.up() == 2 })
 	for i, network := range []string{"udp", "tcp"} {
 		x.sessions[i] = x.hold(x.simClient(sim.ClientOptions{Network: network}), 100, x.udp, x.tcp)
@@ -100,7 +99,7 @@ func TestSessionsSurviveKill(t *testing.T) {
 func TestServerEndsTCPSessionsAfterRestart(t *testing.T) {
 	l := newLab(t)
 	s := l.simServer(21, sim.ServerOptions{})
-	d := l.start(l.cluster(l.group("a", l.uri(21, "udp"))))
+	d := l.start(patient(l.cluster(l.group("a", l.uri(21, "udp")))))
 	h := l.hold(l.simClient(sim.ClientOptions{Network: "tcp"}), 60, s)
 	for range 2 {
 		s.HangUp(30)
@@ -146,7 +145,7 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 			l := newLab(t)
 			soon := l.simServer(21, sim.ServerOptions{AnswerAfter: 500 * time.Millisecond})
 			never := l.simServer(22, sim.ServerOptions{})
-			d := l.start(strings.Replace(l.cluster(l.group("a", l.uri(21, network), l.uri(22, network))), "clusters:", "failover: {answer_timeout: 3s}\nclusters:", 1))
+			d := l.start(patient(l.cluster(l.group("a", l.uri(21, network), l.uri(22, network)))))
 			d.await("the servers are up", 5*time.Second, func() bool { return d.up() == 2 })
 			never.SetFault(sim.Slow)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

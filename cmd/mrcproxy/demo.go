@@ -47,6 +47,7 @@ With -o json, standard output has the summary alone, and everything else goes to
   sessions_left           that the proxy still held when all had ended: 0, or a licence has leaked
   failovers               times that a session was placed anew because a server failed or refused
   kills                   servers killed or made silent
+  longest_stall_ms        the longest time that this process got no CPU; from 300 or so on, failures are the machine's
   setup_ms                INVITE to 200, of the sessions that got one: p50, p99, max
   per_backend             by URI: cluster, idc, capacity; picked, how often the proxy chose it; sessions, how many it had;
                           failed_over, how many were given up there and placed anew; kills`
@@ -124,6 +125,7 @@ func runDemo(ctx context.Context, o demoOptions) (err error) {
 	var work, show sync.WaitGroup
 	blind := make(chan struct{})
 	show.Go(func() { v.run(blind) })
+	show.Go(func() { h.watchStalls(blind) })
 	work.Go(func() { calls.place(run) })
 	work.Go(func() { h.breakServers(run, o.killEvery, v.tell) })
 	select {

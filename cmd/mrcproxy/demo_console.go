@@ -105,7 +105,7 @@ func (c *console) draw(p *picture) {
 		fmt.Fprintf(&b, "\x1b[%dA", c.drawn)
 	}
 	for _, l := range lines {
-		b.WriteString("\r" + l + clearLine + "\n")
+		b.WriteString("\r" + clearLine + l + "\n") // in this order: behind a full line, it would clear the last column
 	}
 	b.WriteString(clearBelow + wrap)
 	c.drawn = len(lines)

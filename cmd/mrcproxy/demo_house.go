@@ -39,6 +39,7 @@ type house struct {
 	app     *app.App
 	logs    *os.File
 	start   time.Time
+	stall   time.Duration // see watchStalls
 	stop    context.CancelFunc
 	ended   chan struct{} // closed when the proxy has ended, after which runErr may be read
 	runErr  error

@@ -18,10 +18,14 @@ type summary struct {
 	Left       int                       `json:"sessions_left"`
 	Failovers  uint64                    `json:"failovers"`
 	Kills      int                       `json:"kills"`
+	Stall      float64                   `json:"longest_stall_ms"`
 	Setup      setup                     `json:"setup_ms"`
 	PerBackend map[string]backendSummary `json:"per_backend"`
 	Failures   []failure                 `json:"failures,omitempty"`
 }
+
+// stallLimit in milliseconds is where stalls begin to look like servers that do not answer: below the proxy's timeouts.
+const stallLimit = 300
 
 // setup is the time from INVITE to 200, in milliseconds.
 type setup struct {
@@ -47,7 +51,7 @@ func summarize(h *house, c *calls) *summary {
 	defer c.mu.Unlock()
 	s := &summary{
 		Started: c.counts.started, OK: c.counts.ok, Lost: c.counts.lost, Failed: c.counts.failed, Left: h.app.Sessions(),
-		Failovers: t.failovers, Setup: setupOf(c.setups), PerBackend: map[string]backendSummary{}, Failures: c.failed,
+		Failovers: t.failovers, Stall: millis(h.stall), Setup: setupOf(c.setups), PerBackend: map[string]backendSummary{}, Failures: c.failed,
 	}
 	if s.Started > 0 {
 		s.Duration = round(h.since(c.lastEnd).Seconds())
@@ -70,10 +74,12 @@ func setupOf(all []time.Duration) setup {
 	sorted := slices.Sorted(slices.Values(all))
 	at := func(q float64) float64 {
 		i := int(math.Ceil(q*float64(len(sorted)))) - 1
-		return round(float64(sorted[max(0, i)].Microseconds()) / 1000)
+		return millis(sorted[max(0, i)])
 	}
 	return setup{P50: at(.5), P99: at(.99), Max: at(1)}
 }
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func round(f float64) float64 { return math.Round(f*1000) / 1000 }
 
@@ -100,6 +106,9 @@ func (s *summary) text() string {
 	text := fmt.Sprintf("\n%d sessions in %.1f s: %d ok, %d failed.\n", s.Started, s.Duration, s.OK, s.Failed) +
 		fmt.Sprintf("%d failovers. %d times a server was killed or silent, %d sessions ended with it.\n", s.Failovers, s.Kills, s.Lost) +
 		fmt.Sprintf("From INVITE to 200: median %.1f ms, 99 %% within %.1f ms, longest %.1f ms.\n", s.Setup.P50, s.Setup.P99, s.Setup.Max)
+	if s.Stall >= stallLimit {
+		text += fmt.Sprintf("The machine was too busy: for %.0f ms nothing here ran at all.\n", s.Stall)
+	}
 	if s.Left > 0 {
 		text += fmt.Sprintf("The proxy still holds %d sessions.\n", s.Left)
 	}

@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-
-	"mrcproxy/config"
 )
 
 // screen is a stream that says when a text has come.
@@ -70,16 +68,25 @@ func decode(t *testing.T, text string) *summary {
 	return &s
 }
 
+// notStalled skips the test where the machine was so busy that timeouts prove nothing.
+func notStalled(t *testing.T, s *summary) {
+	t.Helper()
+	if s.Stall >= stallLimit {
+		t.Skipf("nothing ran for %.0f ms: the machine is too busy", s.Stall)
+	}
+}
+
 func TestDemo(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	human := newScreen("")
 	out, err := runCommand(t.Context(), t, human, "demo", "--for", "5s", "-o", "json", "--kill-every", "1500ms", "--rate", "40")
+	s := decode(t, out)
+	notStalled(t, s)
 	if err != nil {
 		t.Errorf("%v\n%s\n%s", err, out, human)
 	}
-	s := decode(t, out)
 	if s.Started < 150 || s.OK != s.Started || s.Failed != 0 || s.Left != 0 || s.Duration < 4.5 || s.Duration > 8 {
 		t.Errorf("%+v", s)
 	}
@@ -148,13 +155,15 @@ func TestDemoInterrupted(t *testing.T) {
 	start := time.Now()
 	interrupt()
 	r := <-done
-	if took := time.Since(start); took > 3*time.Second {
+	took := time.Since(start)
+	s := decode(t, r.out)
+	notStalled(t, s)
+	if took > 3*time.Second {
 		t.Errorf("took %v to end", took)
 	}
 	if r.err != nil {
 		t.Errorf("%v\n%s", r.err, human)
 	}
-	s := decode(t, r.out)
 	for i := 2; i < demoPorts; i++ {
 		uri := fmt.Sprintf("sip:127.0.0.1:%d", base+i)
 		if i%2 == 1 {
@@ -243,42 +252,6 @@ func TestDemoFlags(t *testing.T) {
 		if left, _ := os.ReadDir(tmp); len(left) > 0 {
 			t.Errorf("%v: left behind: %v", args, left)
 		}
-	}
-}
-
-// TestDemoConfig keeps demo.yaml a configuration of its own, with what the demo replaces.
-func TestDemoConfig(t *testing.T) {
-	c, err := config.Parse("demo.yaml", []byte(demoConfig))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ports := map[uint16]bool{}
-	for _, l := range c.Listen {
-		ports[l.Addr.Port()] = true
-	}
-	_, admin, _ := net.SplitHostPort(c.Admin.Listen)
-	n, _ := strconv.Atoi(admin)
-	ports[uint16(n)] = true
-	for _, cl := range c.Clusters {
-		if resources[cl.Name] == "" || userAgents[cl.Name] == "" {
-			t.Errorf("no client for cluster %s", cl.Name)
-		}
-		for _, g := range cl.Groups {
-			for _, b := range g.Backends {
-				ports[b.Addr.Port()] = true
-			}
-		}
-	}
-	for p := range uint16(demoPorts) {
-		if !ports[demoBase+p] {
-			t.Errorf("port %d is not used", demoBase+p)
-		}
-	}
-	if len(ports) != demoPorts {
-		t.Errorf("ports %v", ports)
-	}
-	if c.DataDir != demoDataDir || strings.Count(demoConfig, demoCapacity) != demoPorts-2 {
-		t.Error("data_dir or the capacities are not what the demo replaces")
 	}
 }
 

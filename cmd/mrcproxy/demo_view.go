@@ -110,6 +110,25 @@ func (v *view) picture() *picture {
 	return p
 }
 
+// watchStalls notes for how long this process did not run though it had to, until end is closed: on a machine that is too
+// busy, timeouts of milliseconds prove nothing.
+func (h *house) watchStalls(end <-chan struct{}) {
+	const every = 10 * time.Millisecond
+	t := time.NewTicker(every)
+	defer t.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-t.C:
+			now := time.Now()
+			h.stall = max(h.stall, now.Sub(last)-every)
+			last = now
+		case <-end:
+			return
+		}
+	}
+}
+
 // status is the proxy's own.
 func (h *house) status() app.Status {
 	s, _ := h.app.Status().(app.Status)

@@ -38,14 +38,14 @@ func runServe(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	log, flush, err := app.NewLogger(first.Log)
+	log, level, flush, err := app.NewLogger(first.Log)
 	if err != nil {
 		return err
 	}
 	defer flush()
 	a, err := app.New(app.Options{
 		Load:  func() (*config.Config, error) { return config.Load(file) },
-		Watch: file, Log: log, Version: version, Revision: revision(),
+		Watch: file, Log: log, Level: level, Version: version, Revision: revision(),
 	})
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 	"mrcproxy/health/probe"
 	"mrcproxy/internal/admin"
 	"mrcproxy/internal/metrics"
+	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
@@ -31,8 +32,11 @@ type Options struct {
 	// Load reads the configuration; it is called by New and by every Reload.
 	Load func() (*config.Config, error)
 	// Watch is the configuration file whose change calls Reload; "" for none.
-	Watch    string
+	Watch string
+	// DNS are the servers, host:port, that names are looked up at in place of those of /etc/resolv.conf; none for those.
+	DNS      []string
 	Log      *zap.Logger
+	Level    *zap.AtomicLevel // of Log, for log.level in a reload; nil: it stays
 	Version  string
 	Revision string
 }
@@ -41,8 +45,11 @@ type Options struct {
 type App struct {
 	opts     Options
 	log      *zap.Logger
-	mu       sync.Mutex // one reload at a time
+	mu       sync.Mutex      // one reload, or change of a name, at a time
+	skipped  []string        // addresses of names that are left out; guarded by mu
+	counted  map[string]bool // URIs of servers that metrics may have counts of; guarded by mu
 	cfg      atomic.Pointer[config.Config]
+	names    *resolver.Resolver
 	bal      *balancer.Balancer
 	health   *health.Runner
 	sessions *session.Table
@@ -60,12 +67,14 @@ func New(o Options) (*App, error) {
 	}
 	a := &App{opts: o, log: o.Log, bal: balancer.New()}
 	a.cfg.Store(cfg)
-	if err := a.bal.Apply(balancerSpec(cfg)); err != nil {
+	a.names = resolver.New(resolver.Options{Servers: o.DNS, Log: a.log, OnChange: a.namesChanged})
+	if err := a.applySpec(a.resolve(cfg)); err != nil {
 		return nil, err
 	}
+	a.names.Apply(namesOf(cfg))
 	a.metrics = metrics.New(metrics.Sources{
 		Backends: a.bal.View, Sessions: func() int { return a.sessions.Len() }, Transactions: func() int { return a.proxy.Transactions() },
-		Transport: func() transport.Stats { return a.proxy.Transport() }, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
+		Transport: func() transport.Stats { return a.proxy.Transport() }, Names: a.names.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
 	})
 	a.sessions = session.NewTable(cfg.Sessions.Max, a.sessionEnded)
 	secrets, err := secretsOf(cfg, a.log)
@@ -119,6 +128,7 @@ func (a *App) Run(ctx context.Context) error {
 			return nil
 		}
 	})
+	g.Go(func() error { return a.names.Run(ctx) })
 	if a.admin != nil {
 		g.Go(func() error { return a.admin.Run(ctx) })
 	}
@@ -185,21 +195,20 @@ func (a *App) reload(cause string) error {
 		a.log.Info("configuration reloaded, nothing changed", zap.String("cause", cause))
 		return nil
 	}
-	if err := a.bal.Apply(balancerSpec(cfg)); err != nil { // validates, then swaps
+	if err := a.applySpec(a.resolve(cfg)); err != nil { // validates, then swaps
+		a.names.Apply(namesOf(old))
 		return fmt.Errorf("apply: %w", err)
 	}
+	a.names.Apply(namesOf(cfg))
 	a.proxy.SetRouting(routing(cfg))
 	a.sessions.SetLongest(cfg.Sessions.Max)
-	a.health.Apply(a.targets(cfg))
-	for _, b := range a.bal.Backends() { // one that was removed and is back starts anew with its health
-		if st, ok := a.health.Status(b.ID()); ok {
-			a.bal.SetState(b, states[st.State])
-		}
-	}
+	a.probeBackends(cfg)
 	a.cfg.Store(cfg)
-	a.log.Info("configuration reloaded", zap.String("cause", cause), zap.Strings("changed", changes))
-	if keys := config.NeedsRestart(old, cfg); len(keys) > 0 {
-		a.log.Warn("some changes wait for a restart", zap.Strings("keys", keys))
-	}
+	a.changeLevel(cfg.Log, func() {
+		a.log.Info("configuration reloaded", zap.String("cause", cause), zap.Strings("changed", changes))
+		if keys := config.NeedsRestart(old, cfg); len(keys) > 0 {
+			a.log.Warn("some changes wait for a restart", zap.Strings("keys", keys))
+		}
+	})
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"mrcproxy/config"
 	"mrcproxy/health"
 	"mrcproxy/health/probe"
+	"mrcproxy/internal/resolver"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
 )
@@ -18,25 +19,24 @@ func protoOf(network string) transport.Proto {
 	return transport.UDP
 }
 
-// balancerSpec is the configuration as the balancer sees it.
-func balancerSpec(c *config.Config) balancer.Spec {
-	s := balancer.Spec{IDC: c.IDC}
+// balancerSpec is the configuration as the balancer sees it, with what the names among the servers stand for now. skipped
+// says which addresses of names are left out, and why.
+func balancerSpec(c *config.Config, targets func(resolver.Name) []resolver.Target) (s balancer.Spec, skipped []string) {
+	s.IDC = c.IDC
 	for i := range c.Clusters {
 		cc := &c.Clusters[i]
 		cs := balancer.ClusterSpec{Name: cc.Name, Fallback: cc.Fallback}
 		if cc.Policy == config.Weighted {
 			cs.Policy = balancer.Weighted
 		}
-		for _, g := range cc.Groups {
-			gs := balancer.GroupSpec{IDC: g.IDC, Priority: g.Priority}
-			for _, b := range g.Backends {
-				gs.Backends = append(gs.Backends, balancer.BackendSpec{URI: b.URI, Network: b.Network, Addr: b.Addr, User: b.User, Capacity: b.Capacity, Weight: b.Weight})
-			}
-			cs.Groups = append(cs.Groups, gs)
+		e := newExpansion(c, cc, targets)
+		for j := range cc.Groups {
+			cs.Groups = append(cs.Groups, e.group(&cc.Groups[j])...)
 		}
 		s.Clusters = append(s.Clusters, cs)
+		skipped = append(skipped, e.skipped...)
 	}
-	return s
+	return s, skipped
 }
 
 // routing is the configuration as the engine sees it.

@@ -43,11 +43,11 @@ const (
 )
 
 // NewLogger makes the logger that a configuration asks for, writing to standard error. Lines may wait a second in memory;
-// the func flushes them.
-func NewLogger(c config.Log) (*zap.Logger, func(), error) {
-	level, err := zapcore.ParseLevel(c.Level)
+// the func flushes them. The level is the logger's, and can be changed.
+func NewLogger(c config.Log) (*zap.Logger, *zap.AtomicLevel, func(), error) {
+	level, err := zap.ParseAtomicLevel(c.Level)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	ec := zap.NewProductionEncoderConfig()
 	ec.TimeKey, ec.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
@@ -62,7 +62,19 @@ func NewLogger(c config.Log) (*zap.Logger, func(), error) {
 		sessions: zapcore.NewCore(enc, out, level),
 		rest:     zapcore.NewSamplerWithOptions(zapcore.NewCore(enc, out, level), notify, burst, thin),
 	}
-	return zap.New(core), func() { _ = out.Stop() }, nil
+	return zap.New(core), &level, func() { _ = out.Stop() }, nil
+}
+
+// changeLevel sets the level that a reload asks for. The reload's own lines, which tell writes, have the lower of both.
+func (a *App) changeLevel(c config.Log, tell func()) {
+	next, err := zapcore.ParseLevel(c.Level)
+	if a.opts.Level == nil || err != nil { // config has checked it
+		tell()
+		return
+	}
+	a.opts.Level.SetLevel(min(next, a.opts.Level.Level()))
+	tell()
+	a.opts.Level.SetLevel(next)
 }
 
 // split samples everything but the lines of sessions, of which none may be missing.

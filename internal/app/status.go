@@ -14,6 +14,15 @@ type Status struct {
 	Why      string    `json:"why,omitempty"`
 	Sessions int       `json:"sessions"`
 	Backends []Backend `json:"backends"`
+	Names    []Name    `json:"names,omitempty"`
+}
+
+// Name is one name among the servers in a Status.
+type Name struct {
+	Name        string    `json:"name"`
+	Addresses   int       `json:"addresses"`
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	Error       string    `json:"error,omitempty"`
 }
 
 // Backend is one server in a Status.
@@ -38,6 +47,13 @@ func (a *App) Status() any {
 	now := time.Now()
 	for _, v := range a.bal.View() {
 		s.Backends = append(s.Backends, a.backend(v, now))
+	}
+	for _, st := range a.names.Stats() {
+		n := Name{Name: st.Name.String(), Addresses: st.Targets, LastSuccess: st.LastSuccess}
+		if st.Err != nil {
+			n.Error = st.Err.Error()
+		}
+		s.Names = append(s.Names, n)
 	}
 	return s
 }

@@ -6,12 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// cache finds what was made for a key before, without a lock and without allocating. An addition copies it: it is for
+// cache finds what was made for a key before, without a lock and without allocating. A change copies it: it is for
 // many reads of few keys. (sync.Map would put a key made of several fields on the heap for every read.)
 type cache[K comparable, V any] struct {
 	all atomic.Pointer[map[K]V]
 
-	mu sync.Mutex // serialises additions
+	mu sync.Mutex // serialises changes
 }
 
 func (c *cache[K, V]) get(k K) (v V, ok bool) {
@@ -35,4 +35,17 @@ func (c *cache[K, V]) add(k K, v V) V {
 	next[k] = v
 	c.all.Store(&next)
 	return v
+}
+
+// remove takes out what is there for the keys that match.
+func (c *cache[K, V]) remove(match func(K) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.all.Load()
+	if all == nil {
+		return
+	}
+	next := maps.Clone(*all)
+	maps.DeleteFunc(next, func(k K, _ V) bool { return match(k) })
+	c.all.Store(&next)
 }

@@ -83,7 +83,7 @@ func finalCode(code int) bool { return code >= 200 && code <= 699 }
 const other = "other"
 
 // failoverReasons are the words for attempts without an answer; an answer's reason is its code.
-var failoverReasons = []string{"no_response", "no_answer", "unreachable", "connection", "send_failed", "deadline"}
+var failoverReasons = []string{"no_response", "no_answer", "unreachable", "connection", "send_failed", "too_large", "deadline"}
 
 // FailedOver counts an attempt that was given up for another.
 func (m *Metrics) FailedOver(cluster, reason string) {

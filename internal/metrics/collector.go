@@ -36,7 +36,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{sessionsDesc, transactionsDesc, upDesc, stateDesc, backendSessionsDesc,
-		capacityDesc, weightDesc, pickedDesc} {
+		capacityDesc, weightDesc, pickedDesc, lookupsDesc, resolvedDesc, addressesDesc} {
 		ch <- d
 	}
 	for _, t := range transportSeries {
@@ -70,6 +70,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		stats := c.src.Transport()
 		for _, t := range transportSeries {
 			ch <- prometheus.MustNewConstMetric(t.desc, t.kind, t.value(stats))
+		}
+	}
+	if c.src.Names != nil {
+		for _, n := range c.src.Names() {
+			c.name(ch, n)
 		}
 	}
 	for _, v := range c.counted() {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mrcproxy/balancer"
+	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
@@ -61,6 +62,11 @@ func over(b *balancer.Balancer) *Metrics {
 				Open: 1, Pending: 2, Accepted: 3, Refused: 4, Dialled: 5, DialFailed: 6, Slow: 7, Malformed: 8, DatagramsIn: 9,
 				DatagramsOut: 10, SendDrops: 11, ReceiveDrops: 12, Unreachable: 13, StreamIn: 14, StreamOut: 15,
 			}
+		},
+		Names: func() []resolver.Stat {
+			return []resolver.Stat{{
+				Name: resolver.Name{Host: "asr.example.com", Port: 8060, Network: "tcp"}, Targets: 3, OK: 8, Failed: 2, LastSuccess: epoch,
+			}}
 		},
 		Version: "1.2.3", Revision: "abc", IDC: "sh-a",
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"mrcproxy/balancer"
+	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
@@ -28,6 +29,7 @@ type Sources struct {
 	Sessions     func() int
 	Transactions func() int
 	Transport    func() transport.Stats
+	Names        func() []resolver.Stat
 
 	// For mrcproxy_build_info; they do not change.
 	Version, Revision, IDC string
@@ -147,6 +149,16 @@ func (m *Metrics) SessionEnded(s *session.Session, why session.Reason) {
 		c.ended[why].Inc()
 	}
 	c.sessionDuration.Observe(time.Since(s.Start).Seconds())
+}
+
+// Forget drops what was counted for a backend that is gone, in all clusters, so that servers that come and go under ever
+// new addresses leave nothing behind.
+func (m *Metrics) Forget(backend string) {
+	gone := prometheus.Labels{"backend": backend}
+	m.byOutcome.remove(func(k outcome) bool { return k.backend == backend })
+	m.invites.DeletePartialMatch(gone)
+	m.late.DeletePartialMatch(gone)
+	m.probeDuration.DeletePartialMatch(gone)
 }
 
 // Reloaded tells of a load of the configuration, the first one at start included: whether it succeeded, and when it was.

@@ -144,6 +144,7 @@ func TestFailovers(t *testing.T) {
 		mrcproxy_failovers_total{cluster="ali",reason="no_response"} 1
 		mrcproxy_failovers_total{cluster="ali",reason="other"} 4
 		mrcproxy_failovers_total{cluster="ali",reason="send_failed"} 0
+		mrcproxy_failovers_total{cluster="ali",reason="too_large"} 0
 		mrcproxy_failovers_total{cluster="ali",reason="unreachable"} 0`, "mrcproxy_failovers_total")
 }
 

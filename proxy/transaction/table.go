@@ -85,14 +85,17 @@ func (t *Table[D]) Tick(now Time, fire func(*Shard[D], *Pair[D])) {
 // them, not for the path of a message. visit may close the pair it is given.
 func (t *Table[D]) Each(visit func(*Shard[D], *Pair[D])) {
 	for i := range t.shards {
-		s := &t.shards[i]
-		s.Lock()
-		for _, p := range s.pairs {
-			if p.live() {
-				visit(s, p)
-			}
+		t.shards[i].each(visit)
+	}
+}
+
+func (s *Shard[D]) each(visit func(*Shard[D], *Pair[D])) {
+	s.Lock()
+	defer s.Unlock() // a visitor that panics must not keep the shard
+	for _, p := range s.pairs {
+		if p.live() {
+			visit(s, p)
 		}
-		s.Unlock()
 	}
 }
 
