@@ -109,6 +109,8 @@ func (b *builder) build(raw *rawConfig) *Config {
 			b.fail("clients.allow", "must not be empty: leave it out to admit everyone")
 		}
 		c.Clients.Allow = b.prefixes("clients.allow", raw.Clients.Allow)
+		b.rate("clients.rate", &c.Clients.Rate, raw.Clients.Rate)
+		b.rate("clients.total_rate", &c.Clients.TotalRate, raw.Clients.TotalRate)
 	}
 	if raw.Failover != nil {
 		b.failover(&c.Failover, raw.Failover)

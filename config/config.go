@@ -73,6 +73,10 @@ type Log struct {
 // Clients says who may start a session. An empty Allow admits everyone.
 type Clients struct {
 	Allow []netip.Prefix
+	// Rate is how many requests a second each source address may send outside of dialogs; 0: any.
+	Rate float64
+	// TotalRate is the same for all sources together.
+	TotalRate float64
 }
 
 // Failover bounds the placing of one INVITE.

@@ -90,7 +90,7 @@ func TestEverything(t *testing.T) {
 		Secret:    []string{"0123456789abcdef", "fedcba9876543210"},
 		DataDir:   "/data",
 		Log:       Log{"warn", "console"},
-		Clients:   Clients{[]netip.Prefix{prefix("10.0.0.0/8"), prefix("127.0.0.1/32"), prefix("2001:db8::1/128")}},
+		Clients:   Clients{[]netip.Prefix{prefix("10.0.0.0/8"), prefix("127.0.0.1/32"), prefix("2001:db8::1/128")}, 200, 50},
 		Failover:  Failover{time.Second, time.Second, 2 * time.Second, 3, 4 * time.Second, 5 * time.Millisecond, time.Minute, 7 * time.Second},
 		Health:    base,
 		Sessions:  Sessions{90 * time.Minute, 2 * time.Second},

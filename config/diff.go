@@ -58,6 +58,8 @@ func topFields(c *Config) []field {
 		{"log.level", c.Log.Level},
 		{"log.format", c.Log.Format},
 		{"clients.allow", joinPrefixes(c.Clients.Allow)},
+		{"clients.rate", rateText(c.Clients.Rate)},
+		{"clients.total_rate", rateText(c.Clients.TotalRate)},
 		{"failover.first_response_timeout", short(f.FirstResponseTimeout)},
 		{"failover.answer_timeout", short(f.AnswerTimeout)},
 		{"failover.deadline", short(f.Deadline)},
@@ -72,6 +74,13 @@ func topFields(c *Config) []field {
 		{"otherwise.cluster", c.Otherwise.Cluster},
 	}
 	return append(fields, healthFields(c.Health)...)
+}
+
+func rateText(perSecond float64) string {
+	if perSecond == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(perSecond, 'g', 6, 64) + "/s"
 }
 
 func healthFields(h Health) []field {

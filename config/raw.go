@@ -40,7 +40,9 @@ type rawLog struct {
 }
 
 type rawClients struct {
-	Allow []string `mapstructure:"allow"`
+	Allow     []string `mapstructure:"allow"`
+	Rate      *string  `mapstructure:"rate"`
+	TotalRate *string  `mapstructure:"total_rate"`
 }
 
 type rawFailover struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -105,6 +106,21 @@ func parsePrefix(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%s has address bits beyond its prefix length, did you mean %s or %s?", text, p.Masked(), p.Addr())
 	}
 	return p, nil
+}
+
+// rate reads a number of requests in a unit of time, such as 200/s, 30/m or 1000/h.
+func (b *builder) rate(path string, dst *float64, raw *string) {
+	if raw == nil {
+		return
+	}
+	number, unit, _ := strings.Cut(*raw, "/")
+	n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	seconds := map[string]float64{"s": 1, "m": 60, "h": 3600}[strings.TrimSpace(unit)]
+	if err != nil || seconds == 0 || !(n > 0) || n > 1e9 {
+		b.fail(path, "must be requests in a unit of time, such as 200/s or 1000/m, not %q", *raw)
+		return
+	}
+	*dst = n / seconds
 }
 
 func (b *builder) failover(f *Failover, raw *rawFailover) {

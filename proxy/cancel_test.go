@@ -216,3 +216,22 @@ func TestRefusedHopByHop(t *testing.T) {
 		}
 	})
 }
+
+// TestCancelLate: the only server has been silent for longer than it may, and is waited for only because there is no other.
+// A CANCEL ends that wait soon, not at the deadline.
+func TestCancelLate(t *testing.T) {
+	inLab(t, setup{}, func(l *lab) {
+		c, cancel := umcCancels(l)
+		srv := l.udp(serverA)
+		l.until(time.Second)
+		c.recv("100")
+		c.send(cancel)
+		c.recv("200 CANCEL")
+		c.recvAt(1500*time.Millisecond, "487")
+		for srv.next() != nil { // the INVITE, four times
+		}
+		c.send(c.request("umc-ACK-to-487-udp"))
+		l.wait(40 * time.Second)
+		l.noSessions()
+	})
+}

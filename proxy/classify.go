@@ -14,6 +14,7 @@ import (
 // Routing is everything of the configuration that the engine reads for a call. It is immutable: SetRouting swaps it.
 type Routing struct {
 	Allow     []netip.Prefix // who may start a session; empty: everyone
+	Rate      Rate           // how often
 	Routes    []Route
 	Otherwise Otherwise
 	Failover  Failover

@@ -183,8 +183,8 @@ func (p *Proxy) failover(s *shard, w *worker, pr *pair, e ended, definite bool) 
 		p.finish(c, e, now-d.cur.sent)
 	}
 	if lease != nil {
+		p.obs.FailedOver(c.cluster, e.why)
 		if m := p.kept(w, pr); m != nil && p.place(w, pr, m, lease, now) {
-			p.obs.FailedOver(c.cluster, e.why)
 			return
 		}
 	}

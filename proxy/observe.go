@@ -58,6 +58,7 @@ const (
 	DropHops                        // Max-Forwards reached zero
 	DropLoop                        // it has been here before
 	DropExtension                   // Proxy-Require
+	DropRate                        // more than its source, or all together, may ask for in a second
 	DropOverload                    // no room for a transaction
 	DropSend                        // could not be sent
 	DropFraming                     // a stream that could not be framed
@@ -66,7 +67,7 @@ const (
 )
 
 var dropNames = [dropReasons]string{"malformed", "forbidden", "no_dialog", "no_route", "stray_response", "max_forwards", "loop", "extension",
-	"overload", "send_failed", "framing", "panic"}
+	"rate", "overload", "send_failed", "framing", "panic"}
 
 // String is the reason as metrics spell it.
 func (r DropReason) String() string { return dropNames[r] }

@@ -135,7 +135,7 @@ func TestDropReasons(t *testing.T) {
 
 // TestAdvertise: what is written into messages is the address that peers reach us at.
 func TestAdvertise(t *testing.T) {
-	p := newProxy(Options{Listeners: []Listener{{Advertise: netip.MustParseAddr("10.1.0.5")}, {}}})
+	p := newProxy(Options{Routing: &Routing{}, Listeners: []Listener{{Advertise: netip.MustParseAddr("10.1.0.5")}, {}}})
 	p.attach(nil, func(i int) netip.AddrPort {
 		return netip.MustParseAddrPort([]string{"0.0.0.0:5060", "127.0.0.1:5070"}[i])
 	})

@@ -65,6 +65,7 @@ type Proxy struct {
 	sessions  *session.Table
 	obs       Observer
 	routing   atomic.Pointer[Routing]
+	limits    atomic.Pointer[limiter]
 	txs       *transaction.Table[tx]
 	workers   sync.Pool // of *worker
 	seed      maphash.Seed
@@ -123,7 +124,7 @@ func newProxy(o Options) *Proxy {
 	}
 	p.txs = transaction.NewTable[tx](o.MaxTransactions, 0)
 	p.workers.New = func() any { return new(worker) }
-	p.routing.Store(o.Routing)
+	p.SetRouting(o.Routing)
 	return p
 }
 
@@ -150,7 +151,12 @@ func (p *Proxy) attach(n network, bound func(int) netip.AddrPort) {
 func (p *Proxy) Addr(i int) netip.AddrPort { return p.listeners[i].addr }
 
 // SetRouting installs a new Routing: calls placed from now on follow it.
-func (p *Proxy) SetRouting(r *Routing) { p.routing.Store(r) }
+func (p *Proxy) SetRouting(r *Routing) {
+	if l := p.limits.Load(); l == nil || l.rate != r.Rate {
+		p.limits.Store(newLimiter(r.Rate))
+	}
+	p.routing.Store(r)
+}
 
 // SetDraining makes OPTIONS be answered 503, so that whoever pings us sends new sessions elsewhere.
 func (p *Proxy) SetDraining(on bool) { p.draining.Store(on) }

@@ -76,6 +76,8 @@ func (p *Proxy) outOfDialog(w *worker, from transport.Flow, routes []message.Spa
 		p.obs.Dropped(DropNoDialog)
 	case !contains(r.Allow, from.Remote.Addr()):
 		p.refuse(w, from, 403, "", DropForbidden)
+	case !p.limits.Load().admit(from.Remote.Addr(), time.Now()):
+		p.refuse(w, from, 503, "Retry-After: 1\r\n", DropRate)
 	case pops < len(routes): // a next hop that is not ours to serve: we are no open relay
 		p.refuse(w, from, 403, warning(p.at(from).sentBy, "Route leads away from here"), DropForbidden)
 	case m.Method == message.Options:

@@ -44,6 +44,7 @@ func routing(c *config.Config) *proxy.Routing {
 	f := c.Failover
 	r := &proxy.Routing{
 		Allow:     c.Clients.Allow,
+		Rate:      proxy.Rate{PerSource: c.Clients.Rate, Total: c.Clients.TotalRate},
 		Otherwise: proxy.Otherwise{Reject: c.Otherwise.Reject, Cluster: c.Otherwise.Cluster},
 		Failover: proxy.Failover{FirstResponse: f.FirstResponseTimeout, Answer: f.AnswerTimeout, Deadline: f.Deadline, MaxAttempts: f.MaxAttempts, T1: f.T1,
 			TryingAfter: f.TryingAfter, RetryAfter: f.RetryAfter, Bye: c.Sessions.ByeTimeout},

@@ -76,21 +76,21 @@ func (o observer) InviteDone(i *proxy.Invite) {
 	if i.Code < 300 {
 		return
 	}
-	o.log.Info("session", zap.String("call_id", i.CallID), zap.String("route", i.Route), zap.String("cluster", i.Cluster), zap.String("backend", uri(i.Backend)),
+	o.log.Info("session", zap.String("call_id", clip(i.CallID)), zap.String("route", i.Route), zap.String("cluster", i.Cluster), zap.String("backend", uri(i.Backend)),
 		zap.Int("code", i.Code), zap.String("why", i.Why), zap.Float64("setup_ms", ms(i.Took)), zap.Array("attempts", attempts(i.Attempts)))
 }
 
 // Unroutable logs an INVITE that no route matched.
 func (o observer) Unroutable(callID, userAgent string) {
 	o.Metrics.Unroutable(callID, userAgent)
-	o.log.Warn("no route matches", zap.String("call_id", callID), zap.String("user_agent", userAgent))
+	o.log.Warn("no route matches", zap.String("call_id", clip(callID)), zap.String("user_agent", clip(userAgent)))
 }
 
 // sessionEnded writes a session's one line.
 func (a *App) sessionEnded(s *session.Session, why session.Reason) {
 	a.metrics.SessionEnded(s, why)
 	b := s.Backend()
-	a.log.Info("session", zap.String("call_id", s.CallID), zap.String("route", s.Route), zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()),
+	a.log.Info("session", zap.String("call_id", clip(s.CallID)), zap.String("route", s.Route), zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()),
 		zap.String("backend", b.URI()), zap.Int("code", 200), zap.Float64("setup_ms", ms(s.Setup)), zap.Int64("duration_ms", time.Since(s.Start).Milliseconds()),
 		zap.String("ended_by", why.String()), zap.Array("attempts", attempts(s.Attempts)))
 }
@@ -101,5 +101,8 @@ func uri(b *balancer.Backend) string {
 	}
 	return b.URI()
 }
+
+// clip bounds what a peer can write into the log.
+func clip(s string) string { return s[:min(len(s), 256)] }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

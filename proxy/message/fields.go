@@ -2,6 +2,9 @@ package message
 
 import "bytes"
 
+// every is the compact form that stands for all fields.
+const every = 0xff
+
 // eachField calls f with every field of that name (lower case; compact 0 for none) until f returns false.
 func (m *Message) eachField(name string, compact byte, f func(Line) bool) {
 	b := m.Raw
@@ -27,7 +30,7 @@ func (m *Message) eachField(name string, compact byte, f func(Line) bool) {
 			for len(h) > 0 && (h[len(h)-1] == ' ' || h[len(h)-1] == '\t') {
 				h = h[:len(h)-1]
 			}
-			if equalFold(h, name) || compact != 0 && len(h) == 1 && lower(h[0]) == compact {
+			if compact == every || isField(h, name, compact) {
 				if !f(Line{All: Span{p, end}, Value: trim(b, p+c+1, end)}) {
 					return
 				}
@@ -35,6 +38,10 @@ func (m *Message) eachField(name string, compact byte, f func(Line) bool) {
 		}
 		p = end
 	}
+}
+
+func isField(b []byte, name string, compact byte) bool {
+	return equalFold(b, name) || compact != 0 && len(b) == 1 && lower(b[0]) == compact
 }
 
 // Field is the value of the first field of that name, given in lower case, or nil. It walks the message: for the few

@@ -127,12 +127,53 @@ func addressTag(b []byte, v Span) (tag Span, ok bool) {
 		if gt < 0 {
 			return Span{}, false
 		}
+		if !displayName(b[p : p+lt]) {
+			return Span{}, false
+		}
 		p += lt + gt + 1
 	} else if bytes.IndexByte(b[p:v.End], ':') < 0 {
 		return Span{}, false
 	}
 	tag, _, ok = param(b, p, v.End, "tag")
 	return tag, ok
+}
+
+// displayName reports whether b is what may stand in front of an angle bracket without quotes: tokens (RFC 3261 25.1). A
+// proxy that let anything else pass would pass the error on (RFC 4475 3.1.2.15).
+func displayName(b []byte) bool {
+	for _, c := range b {
+		if !tokenChar(c) && !isSpace(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// requestURI reports whether b can be a Request-URI, of any scheme: without white space, control characters, quotes or
+// angle brackets, and without headers if it is a sip or sips URI (RFC 3261 19.1.1).
+func requestURI(b []byte) bool {
+	scheme := bytes.IndexByte(b, ':')
+	if scheme < 1 {
+		return false
+	}
+	for i, c := range b[:scheme] {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (i == 0 || c != '+' && c != '-' && c != '.' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	headers := false
+	for _, c := range b[scheme:] {
+		switch {
+		case c <= ' ', c == '"', c == '<', c == '>', c == 0x7f:
+			return false
+		case c == '?':
+			headers = true
+		case c == '@': // what came before was the user part, which may have a "?"
+			headers = false
+		}
+	}
+	return !headers || !hasPrefixFold(b, "sip:") && !hasPrefixFold(b, "sips:")
 }
 
 // param finds a parameter in b[p:end], which holds ";name=value" pairs, and gives its value and the whole of it from
@@ -145,44 +186,53 @@ func param(b []byte, p, end int, name string) (value, whole Span, ok bool) {
 			return Span{}, Span{}, true
 		}
 		semi := p + k
-		p = semi + 1
-		for p < end && isSpace(b[p]) {
-			p++
+		n, v, next := oneParam(b, semi+1, end)
+		if next < 0 {
+			return Span{}, Span{}, false
 		}
-		ns := p
-		for p < end && tokenChar(b[p]) {
-			p++
-		}
-		ne := p
-		for p < end && isSpace(b[p]) {
-			p++
-		}
-		vs, ve := p, p
-		if p < end && b[p] == '=' {
-			p++
-			for p < end && isSpace(b[p]) {
-				p++
-			}
-			vs = p
-			if p < end && b[p] == '"' {
-				if p = quoteEnd(b, p, end); p < 0 {
-					return Span{}, Span{}, false
-				}
-			} else {
-				for p < end && b[p] != ';' && !isSpace(b[p]) {
-					p++
-				}
-			}
-			ve = p
-		}
-		if equalFold(b[ns:ne], name) {
+		if p = next; equalFold(b[n.Off:n.End], name) {
 			for p < end && isSpace(b[p]) {
 				p++
 			}
 			if p < end && b[p] != ';' {
 				return Span{}, Span{}, false
 			}
-			return Span{vs, ve}, Span{semi, max(ve, ne)}, true
+			return v, Span{semi, max(v.End, n.End)}, true
 		}
 	}
+}
+
+// oneParam reads name [ EQUAL value ] behind a semicolon, and gives the offset behind it: -1 when a quote does not close.
+func oneParam(b []byte, p, end int) (name, value Span, next int) {
+	for p < end && isSpace(b[p]) {
+		p++
+	}
+	name.Off = p
+	for p < end && tokenChar(b[p]) {
+		p++
+	}
+	name.End = p
+	for p < end && isSpace(b[p]) {
+		p++
+	}
+	value = Span{p, p}
+	if p == end || b[p] != '=' {
+		return name, value, p
+	}
+	p++
+	for p < end && isSpace(b[p]) {
+		p++
+	}
+	value.Off = p
+	if p < end && b[p] == '"' {
+		if p = quoteEnd(b, p, end); p < 0 {
+			return name, Span{}, -1
+		}
+	} else {
+		for p < end && b[p] != ';' && !isSpace(b[p]) {
+			p++
+		}
+	}
+	value.End = p
+	return name, value, p
 }

@@ -112,19 +112,31 @@ func (m *Message) appendCSeq(dst []byte, n uint32, method Method) []byte {
 // our Via line, CSeq the INVITE's number, for a BYE one more. routes are the Record-Route values of the proxies between
 // us and the server, in the order of the response; they become the Route, reversed.
 func (m *Message) AppendInDialog(dst []byte, method Method, uri, via []byte, routes []Span) []byte {
+	if c := AddrSpec(m.Raw, m.Contact.Value); !c.Empty() {
+		uri = m.Bytes(c)
+	}
+	target := uri
+	strict := false
+	if n := len(routes); n > 0 {
+		first := m.Bytes(AddrSpec(m.Raw, routes[n-1]))
+		if strict = isStrict(first); strict {
+			target, routes = first, routes[:n-1]
+		}
+	}
 	dst = append(dst, method.String()...)
 	dst = append(dst, ' ')
-	if c := AddrSpec(m.Raw, m.Contact.Value); !c.Empty() {
-		dst = append(dst, m.Bytes(c)...)
-	} else {
-		dst = append(dst, uri...)
-	}
+	dst = append(dst, target...)
 	dst = append(dst, " SIP/2.0\r\n"...)
 	dst = append(dst, via...)
 	for i := len(routes) - 1; i >= 0; i-- {
 		dst = append(dst, "Route: "...)
 		dst = append(dst, m.Bytes(routes[i])...)
 		dst = append(dst, "\r\n"...)
+	}
+	if strict {
+		dst = append(dst, "Route: <"...)
+		dst = append(dst, uri...)
+		dst = append(dst, ">\r\n"...)
 	}
 	dst = append(dst, "Max-Forwards: 70\r\n"...)
 	dst = append(dst, m.Bytes(m.From.All)...)
@@ -176,6 +188,8 @@ func ReasonPhrase(code int) string {
 		return "Not Acceptable Here"
 	case 500:
 		return "Server Internal Error"
+	case 501:
+		return "Not Implemented"
 	case 502:
 		return "Bad Gateway"
 	case 503:

@@ -5,21 +5,26 @@ import (
 	"errors"
 )
 
-// The errors of Scan. All but ErrNotSIP and ErrNoVia leave enough in the Message to answer a request with a 400: Reply
-// copies whatever is there.
+// The errors of Scan. ErrNotSIP and ErrNoVia leave nothing to answer, and what ErrBareCR and ErrNUL found should not be
+// repeated in an answer; all others leave enough in the Message to answer a request: Reply copies whatever is there.
 var (
 	ErrNotSIP        = errors.New("not a SIP message")
 	ErrVersion       = errors.New("SIP version is not 2.0")
+	ErrRequestLine   = errors.New("malformed request line")
+	ErrStatus        = errors.New("malformed status line")
 	ErrNoVia         = errors.New("no valid Via")
+	ErrVia           = errors.New("malformed Via parameters")
 	ErrHeader        = errors.New("malformed header field")
 	ErrUnterminated  = errors.New("header section does not end")
+	ErrBareCR        = errors.New("CR without LF in the header section")
+	ErrNUL           = errors.New("NUL outside of a quoted string")
 	ErrMissing       = errors.New("mandatory header field missing")
 	ErrDuplicate     = errors.New("header field given more than once")
 	ErrCSeq          = errors.New("malformed CSeq")
+	ErrMethod        = errors.New("CSeq of another method") // the method being one that is Other
 	ErrMaxForwards   = errors.New("malformed Max-Forwards")
 	ErrContentLength = errors.New("Content-Length does not fit the message")
 	ErrAddress       = errors.New("malformed From or To")
-	ErrStatus        = errors.New("malformed status line")
 )
 
 // Scan reads b, which the Message keeps, and reports the first thing that makes it unfit for a proxy (RFC 3261 16.3).
@@ -31,33 +36,51 @@ func (m *Message) Scan(b []byte) error {
 	if m.Headers == 0 {
 		return err
 	}
-	p := m.Headers
-	for {
-		if p >= len(b) {
-			return first(err, ErrUnterminated)
-		}
+	end, crlf, e := m.fields()
+	if c := m.control(b[:end], crlf); c != nil {
+		return c
+	}
+	if err = first(err, e); m.Body == 0 {
+		return first(err, ErrUnterminated)
+	}
+	return first(err, m.check())
+}
+
+// fields files the header fields. It gives the end of the last whole line, how many lines up to there end in CRLF, the
+// request or status line among them, and the first error. Body stays 0 when there is no empty line.
+func (m *Message) fields() (p, crlf int, err error) {
+	b := m.Raw
+	if p = m.Headers; b[p-2] == '\r' {
+		crlf++
+	}
+	for p < len(b) {
 		n := bytes.IndexByte(b[p:], '\n')
 		if n < 0 {
-			return first(err, ErrUnterminated)
-		}
-		if n == 0 || n == 1 && b[p] == '\r' {
-			m.Body = p + n + 1
-			break
+			return p, crlf, err
 		}
 		end := p + n + 1
+		if n == 0 || n == 1 && b[p] == '\r' {
+			m.Body = end
+			return end, crlf + n, err // n is 1 with the CR
+		}
+		if b[end-2] == '\r' {
+			crlf++
+		}
 		for end < len(b) && (b[end] == ' ' || b[end] == '\t') { // folded (RFC 3261 7.3.1)
 			k := bytes.IndexByte(b[end:], '\n')
 			if k < 0 {
-				return first(err, ErrUnterminated)
+				return end, crlf, err
 			}
-			end += k + 1
+			if end += k + 1; b[end-2] == '\r' {
+				crlf++
+			}
 		}
 		if e := m.header(p, end); e != nil && err == nil {
 			err = e
 		}
 		p = end
 	}
-	return first(err, m.check())
+	return p, crlf, err
 }
 
 func first(a, b error) error {
@@ -83,6 +106,12 @@ func (m *Message) startLine() error {
 	}
 	i := bytes.IndexByte(line, ' ')
 	j := bytes.LastIndexByte(line, ' ')
+	var err error
+	if i > 0 && !hasPrefixFold(line[j+1:], "sip/") { // RFC 3261 7.1: no white space behind the version
+		line = bytes.TrimRight(line, " \t")
+		j = bytes.LastIndexByte(line, ' ')
+		err = ErrRequestLine
+	}
 	if i <= 0 || !hasPrefixFold(line[j+1:], "sip/") || !isToken(line[:i]) {
 		return ErrNotSIP
 	}
@@ -91,13 +120,13 @@ func (m *Message) startLine() error {
 	m.Method = methodOf(line[:i])
 	m.Headers = n + 1
 	m.URI = Span{min(i+1, j), j}
-	if !equalFold(line[j+1:], "sip/2.0") {
+	switch {
+	case !equalFold(line[j+1:], "sip/2.0"):
 		return ErrVersion
+	case !requestURI(m.Bytes(m.URI)):
+		return ErrRequestLine
 	}
-	if j <= i+1 || bytes.IndexByte(line[i+1:j], ' ') >= 0 || bytes.IndexByte(line[i+1:j], '\t') >= 0 || bytes.IndexByte(line[i+1:j], ':') < 1 {
-		return ErrHeader // Request-URI empty, with white space, or without a scheme
-	}
-	return nil
+	return err
 }
 
 func (m *Message) statusLine(line []byte, headers int) error {
@@ -128,8 +157,10 @@ func (m *Message) check() error {
 	if m.From.Value.Empty() || m.To.Value.Empty() || m.CallID.Value.Empty() || m.CSeq.Value.Empty() {
 		return ErrMissing
 	}
-	if m.Request && m.Method != Other && string(m.Bytes(m.CSeqMethod)) != m.Method.String() ||
-		m.Request && m.Method == Other && !bytes.Equal(m.Bytes(m.CSeqMethod), m.Bytes(m.MethodText)) {
+	if m.Request && !bytes.Equal(m.Bytes(m.CSeqMethod), m.Bytes(m.MethodText)) {
+		if m.Method == Other {
+			return ErrMethod
+		}
 		return ErrCSeq
 	}
 	if m.ContentLength >= 0 {

@@ -2,18 +2,22 @@ package message
 
 import "bytes"
 
-// via files a Via field; the first is parsed (RFC 3261 20.42: sent-protocol LWS sent-by *( SEMI via-params )).
+// via files a Via field; the first is parsed (RFC 3261 20.42: sent-protocol LWS sent-by *( SEMI via-params )). One with
+// bad parameters is kept: its sent-by serves for an answer.
 func (m *Message) via(l Line) error {
 	m.ViaFields++
 	if m.ViaFields > 1 {
 		return nil
 	}
-	var v Via
-	if !parseVia(m.Raw, l.Value.Off, l.Value.End, &v) {
+	v := Via{Line: l}
+	ok := parseVia(m.Raw, l.Value.Off, l.Value.End, &v)
+	if v.Host.Empty() {
 		return ErrNoVia
 	}
-	v.Line = l
 	m.Via = v
+	if !ok {
+		return ErrVia
+	}
 	return nil
 }
 
@@ -56,6 +60,7 @@ func parseVia(b []byte, p, end int, v *Via) bool {
 		p++
 	}
 	if p = v.sentBy(b, p, end); p < 0 {
+		v.Host = Span{}
 		return false
 	}
 	return v.params(b, p, end)
@@ -105,17 +110,34 @@ func (v *Via) sentBy(b []byte, p, end int) int {
 	return p
 }
 
+// params reads *( SEMI via-params ). Unlike in other fields every parameter must be one, for all proxies on the way back
+// read this field (RFC 4475 3.1.2.1).
 func (v *Via) params(b []byte, p, end int) bool {
-	var ok bool
-	if v.Branch, _, ok = param(b, p, end, "branch"); !ok {
-		return false
+	for {
+		for p < end && isSpace(b[p]) {
+			p++
+		}
+		if p == end {
+			return true
+		}
+		if b[p] != ';' {
+			return false
+		}
+		name, value, next := oneParam(b, p+1, end)
+		if name.Empty() || next < 0 {
+			return false
+		}
+		whole := Span{p, max(name.End, value.End)}
+		p = next
+		switch n := b[name.Off:name.End]; {
+		case equalFold(n, "branch") && v.Branch == (Span{}):
+			v.Branch = value
+		case equalFold(n, "received") && v.Received.Empty():
+			v.Received = whole
+		case equalFold(n, "rport") && v.RPort.Empty():
+			v.RPort, v.RPortSet = whole, value.Empty()
+		}
 	}
-	if _, v.Received, ok = param(b, p, end, "received"); !ok {
-		return false
-	}
-	val, whole, ok := param(b, p, end, "rport")
-	v.RPort, v.RPortSet = whole, !whole.Empty() && val.Empty()
-	return ok
 }
 
 // EachVia calls f with every Via value below the topmost, in order, until f returns false. It reports false when a value
