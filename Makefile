@@ -14,6 +14,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 BIN       ?= mrcproxy
 IMAGE     ?= mrcproxy
 FUZZTIME  ?= 10s
+SOAK      ?= 10m
 BENCH     ?= .
 ARGS      ?=
 
@@ -30,7 +31,7 @@ DEB_PACKAGES := \
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: help deps fmt-check vet build-all test unit daemon build lint fuzz bench demo docker clean
+.PHONY: help deps fmt-check vet build-all test unit daemon soak build lint fuzz bench demo docker clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +74,9 @@ unit: ## tests of the packages, with the race detector
 
 daemon: ## tests of the whole daemon, one package at a time
 	go test -race -count=1 -p 1 -timeout $(TEST_TIMEOUT) ./test/...
+
+soak: deps ## random faults over 8 servers for SOAK (10m)
+	MRCPROXY_SOAK=$(SOAK) go test -count=1 -timeout 0 -run TestSoak -v ./test/
 
 test: deps fmt-check vet build-all unit daemon ## everything that must pass, from missing packages on
 

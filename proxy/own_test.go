@@ -108,10 +108,10 @@ func TestPing(t *testing.T) {
 		ping("sip:127.0.0.110:5060", "200")
 		ping("sip:asr@127.0.0.110", "200")
 		ping("sip:other@127.0.0.110", "503")
-		l.p.SetDraining(true)
+		l.p.stopping.Store(true)
 		ping("sip:127.0.0.110", "503")
 		d := l.call(c, srv) // sessions still come in: a ping is what sends them elsewhere
-		l.p.SetDraining(false)
+		l.p.stopping.Store(false)
 		ping("sip:127.0.0.110", "503") // full
 		d.bye()
 		ping("sip:127.0.0.110", "200")

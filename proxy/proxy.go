@@ -71,7 +71,6 @@ type Proxy struct {
 	seed      maphash.Seed
 	epoch     uint32
 	base      time.Time
-	draining  atomic.Bool
 	stopping  atomic.Bool
 	used      sync.Map     // ids of connections that requests were sent on
 	sending   sync.RWMutex // held for reading from a stream's Send to the noting of its connection in used
@@ -158,8 +157,9 @@ func (p *Proxy) SetRouting(r *Routing) {
 	p.routing.Store(r)
 }
 
-// SetDraining makes OPTIONS be answered 503, so that whoever pings us sends new sessions elsewhere.
-func (p *Proxy) SetDraining(on bool) { p.draining.Store(on) }
+// Stopping reports whether Run's context has ended: what is under way is brought to its end, nothing new is taken, and
+// OPTIONS is answered 503, so that whoever pings us sends new sessions elsewhere.
+func (p *Proxy) Stopping() bool { return p.stopping.Load() }
 
 // Transactions is the number of transactions held, absorbing ones included.
 func (p *Proxy) Transactions() int { return p.txs.Len() }

@@ -137,7 +137,7 @@ func (p *Proxy) ping(w *worker, from transport.Flow) {
 	if u, ok := message.ParseURI(m.Bytes(m.URI)); ok {
 		cluster = string(u.User)
 	}
-	if p.draining.Load() || !p.bal.Available(cluster, time.Now()) {
+	if p.stopping.Load() || !p.bal.Available(cluster, time.Now()) {
 		p.reply(w, from, 503, "Retry-After: 5\r\n")
 		return
 	}

@@ -56,7 +56,6 @@ type App struct {
 	proxy    *proxy.Proxy
 	metrics  *metrics.Metrics
 	admin    *admin.Server
-	stopping atomic.Bool
 }
 
 // New loads the configuration and opens every socket, so that whatever can fail at a start has failed when it returns.
@@ -119,7 +118,11 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.log.Info("serving", fields...)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.proxy.Run(ctx) })
+	up, end := context.WithCancel(context.WithoutCancel(ctx)) // HTTP outlives SIP, to say that we stop
+	g.Go(func() error {
+		defer end()
+		return a.proxy.Run(ctx)
+	})
 	g.Go(func() error {
 		select {
 		case <-a.proxy.Ready(): // a probe by TCP would fail before
@@ -130,7 +133,7 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return a.names.Run(ctx) })
 	if a.admin != nil {
-		g.Go(func() error { return a.admin.Run(ctx) })
+		g.Go(func() error { return a.admin.Run(up) })
 	}
 	if a.opts.Watch != "" {
 		g.Go(func() error { return a.watch(ctx, a.opts.Watch) })
@@ -163,7 +166,7 @@ func (a *App) Sessions() int { return a.sessions.Len() }
 // Ready reports whether this instance should get calls, and why not.
 func (a *App) Ready() (bool, string) {
 	switch {
-	case a.stopping.Load():
+	case a.proxy.Stopping():
 		return false, "stopping"
 	case !a.bal.Available("", time.Now()):
 		return false, "no cluster can take a session"

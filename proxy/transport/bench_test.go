@@ -1,10 +1,15 @@
 package transport
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
+	"hash/crc32"
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -17,14 +22,20 @@ var invite = []byte(startLine + strings.Repeat("Via: SIP/2.0/UDP 10.0.0.1:5060;b
 func pingPong(tb testing.TB, proto Proto) func() {
 	tb.Helper()
 	local := uint8(proto - UDP)
+	ca := newAuthority(tb, "ca")
+	open := func(h Handler) *Set {
+		s, _ := start(tb, Options{Handler: h, ClientTLS: ca.trust(), Listeners: []Listener{
+			{Proto: UDP, Addr: loopback(1)}, {Proto: TCP, Addr: loopback(1)}, ca.listen(tb, loopback(1))}})
+		return s
+	}
 	echo := &echoer{recorder: newRecorder(), ready: make(chan struct{})}
-	far, _ := start(tb, Options{Handler: echo})
+	far := open(echo)
 	echo.set = far
 	close(echo.ready)
 	near := newRecorder()
 	back := make(chan struct{}, 1)
 	near.hook = func([]byte, Flow) { back <- struct{}{} }
-	s, _ := start(tb, Options{Handler: near})
+	s := open(near)
 	to := Flow{Proto: proto, Local: local, Remote: far.Addr(int(local))}
 	return func() {
 		if _, err := s.Send(to, invite); err != nil {
@@ -63,7 +74,7 @@ func TestNoAllocations(t *testing.T) {
 
 // A round trip: two messages sent, two received, four goroutine switches.
 func BenchmarkRoundTrip(b *testing.B) {
-	for _, proto := range []Proto{UDP, TCP} {
+	for _, proto := range []Proto{UDP, TCP, TLS} {
 		b.Run(proto.String(), func(b *testing.B) {
 			trip := pingPong(b, proto)
 			trip()
@@ -166,6 +177,61 @@ func BenchmarkSendUDPDeadPeer(b *testing.B) {
 		if _, err := s.Send(dead, invite); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Many clients, each of which waits for its answer; the server works for some
+// 10 us on each datagram, as a proxy would.
+func BenchmarkReaders(b *testing.B) {
+	for _, readers := range []int{1, 2, 4} {
+		b.Run(strconv.Itoa(readers), func(b *testing.B) {
+			h := newRecorder()
+			var set atomic.Pointer[Set]
+			h.hook = func(msg []byte, from Flow) {
+				for n := 0; n < 12; n++ {
+					crc32.ChecksumIEEE(msg)
+					sha256.Sum256(msg)
+				}
+				_, _ = set.Load().Send(from, msg)
+			}
+			s, _ := start(b, Options{Handler: h, Listeners: withReaders(readers)})
+			set.Store(s)
+			b.ReportAllocs()
+			b.SetParallelism(16)
+			b.RunParallel(func(pb *testing.PB) {
+				c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.Addr(0)))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				defer c.Close()
+				buf := make([]byte, 4096)
+				for pb.Next() {
+					if _, err := c.Write(invite); err != nil {
+						b.Error(err)
+						return
+					}
+					if _, err := c.Read(buf); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
+// A handshake and its end, both sides.
+func BenchmarkHandshake(b *testing.B) {
+	ca := newAuthority(b, "ca")
+	s, _ := start(b, Options{Handler: quiet{}, Listeners: []Listener{ca.listen(b, loopback(1))}})
+	config := &tls.Config{RootCAs: ca.pool, ServerName: "127.0.0.1"}
+	for b.Loop() {
+		c, err := tls.Dial("tcp", s.Addr(0).String(), config)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = c.Close()
 	}
 }
 

@@ -2,29 +2,31 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
-
-	"golang.org/x/sys/unix"
+	"time"
 )
 
 // conn is one stream connection. A goroutine of its own makes it (when it is
-// dialled), reads it and tells its end; another one writes while the peer does
-// not take as fast as is sent.
+// dialled, or has a TLS handshake to do), reads it and tells its end; another
+// one writes while the peer does not take as fast as is sent, or on TLS.
 type conn struct {
 	set     *Set
 	flow    Flow        // names it
 	inbound bool        // accepted, not dialled
 	next    *conn       // the table's
-	up      atomic.Bool // open: not being dialled any more, and not ended
+	up      atomic.Bool // open: not being made any more, and not ended
 
-	mu     sync.Mutex         // guards what follows; never held while waiting
-	nc     net.Conn           // nil while dialled
-	cancel context.CancelFunc // of the dial
-	ended  error              // why; nil while it can be sent on
-	deaf   bool               // nothing more is to be received
+	mu          sync.Mutex         // guards what follows; never held while waiting
+	nc          net.Conn           // what is read and written; nil while it is being made
+	tcp         *net.TCPConn       // under it, or it
+	cancel      context.CancelFunc // of its making
+	ended       error              // why; nil while it can be sent on
+	writeFailed bool               // that is why
+	deaf        bool               // nothing more is to be received
 
 	queue   []byte // to be written after what flush writes now
 	spare   []byte // an empty queue
@@ -36,12 +38,14 @@ type conn struct {
 	wrote   int
 	err     error
 	writeFn func(fd uintptr) bool // writeOnce, bound once
+	flushFn func()                // flush, bound once
 }
 
 func (s *Set) newConn(f Flow, inbound bool) *conn {
 	f.Conn = s.lastID.Add(1)
 	c := &conn{set: s, flow: f, inbound: inbound}
 	c.writeFn = c.writeOnce
+	c.flushFn = c.flush
 	return c
 }
 
@@ -52,127 +56,37 @@ func (c *conn) id() uint64 {
 	return c.flow.Conn
 }
 
-// open gives a connection its socket and starts to write what waits for it. It
-// fails when the connection was given up meanwhile.
-func (c *conn) open(nc *net.TCPConn) error {
-	raw, err := nc.SyscallConn()
+// making gives a connection what ends its making. It fails when the connection
+// was given up already.
+func (c *conn) making(cancel context.CancelFunc) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancel = cancel
+	return c.ended
+}
+
+// open gives a connection its socket, nc over tcp, and starts to write what
+// waits for it. It fails when the connection was given up meanwhile.
+func (c *conn) open(nc net.Conn, tcp *net.TCPConn) error {
+	raw, err := tcp.SyscallConn()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
 		c.failLocked(err)
 	}
 	if c.ended != nil {
-		_ = nc.Close()
+		_ = tcp.Close()
 		return c.ended
 	}
-	c.nc, c.raw = nc, raw
+	c.nc, c.tcp = nc, tcp
+	if c.flow.Proto == TCP {
+		c.raw = raw
+	}
 	c.up.Store(true)
 	if c.queued > 0 {
 		c.startLocked()
 	}
 	return c.ended
-}
-
-// write writes b, or what of it the socket does not take now is queued.
-// ErrGone means that the connection has ended and b may be sent another way.
-func (c *conn) write(b []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended != nil {
-		return ErrGone
-	}
-	n := 0
-	if c.raw != nil && c.queued == 0 {
-		var err error
-		if n, err = c.writeNow(b); err != nil {
-			c.failLocked(err)
-			return ErrGone
-		}
-	}
-	if n < len(b) {
-		if err := c.enqueueLocked(b[n:]); err != nil {
-			return err
-		}
-	}
-	c.set.count.streamOut.Add(1)
-	return nil
-}
-
-// writeNow writes what the socket takes without waiting.
-func (c *conn) writeNow(b []byte) (int, error) {
-	c.out, c.wrote, c.err = b, 0, nil
-	err := c.raw.Write(c.writeFn)
-	c.out = nil
-	if err == nil {
-		err = c.err
-	}
-	return c.wrote, err
-}
-
-func (c *conn) writeOnce(fd uintptr) bool {
-	for {
-		n, err := unix.Write(int(fd), c.out)
-		switch err {
-		case nil:
-			c.wrote = n
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-		default:
-			c.err = err
-		}
-		return true
-	}
-}
-
-func (c *conn) enqueueLocked(b []byte) error {
-	if c.queued+len(b) > c.set.opt.MaxPending {
-		c.set.count.slow.Add(1)
-		c.failLocked(ErrSlow)
-		return ErrSlow
-	}
-	c.queue = append(c.queue, b...)
-	c.addQueued(len(b))
-	if c.nc != nil {
-		c.startLocked()
-	}
-	return c.ended
-}
-
-func (c *conn) addQueued(n int) {
-	c.queued += n
-	c.set.count.pending.Add(int64(n))
-}
-
-// startLocked sees to it that flush runs.
-func (c *conn) startLocked() {
-	if c.writing {
-		return
-	}
-	if c.writing = c.set.spawn(c.flush); !c.writing {
-		c.failLocked(ErrStopped)
-	}
-}
-
-// flush writes until nothing is queued.
-func (c *conn) flush() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for len(c.queue) > 0 && c.ended == nil {
-		b := c.queue
-		c.queue, c.spare = c.spare, nil
-		c.mu.Unlock()
-		_, err := c.nc.Write(b)
-		c.mu.Lock()
-		c.addQueued(-len(b))
-		if cap(b) <= keepBuffer {
-			c.spare = b[:0]
-		}
-		if err != nil {
-			c.failLocked(err)
-		}
-	}
-	c.writing = false
 }
 
 // fail ends the connection; its own goroutine then tells the Handler.
@@ -189,8 +103,10 @@ func (c *conn) failLocked(why error) {
 	c.ended = why
 	c.up.Store(false)
 	c.set.table.remove(c)
-	c.addQueued(-len(c.queue))
-	c.queue, c.spare = nil, nil
+	c.dropQueueLocked()
+	if errors.Is(why, ErrMemory) {
+		c.set.count.starved.Add(1)
+	}
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -198,19 +114,29 @@ func (c *conn) failLocked(why error) {
 		return
 	}
 	switch why {
-	case ErrHungUp, ErrStopped, ErrSlow:
+	case ErrHungUp, ErrStopped, ErrSlow, ErrMemory:
 		c.deaf = true
-		if tc, ok := c.nc.(*net.TCPConn); ok && why == ErrSlow {
-			_ = tc.SetLinger(0) // what the peer does not take is not kept for it
-		}
-		_ = c.nc.Close()
+		c.hangUpLocked()
 	default:
 		// The peer may have sent requests before it closed: they are read to
 		// the end, a BYE may be among them.
-		if tc, ok := c.nc.(*net.TCPConn); ok {
-			_ = tc.CloseRead()
-		}
+		_ = c.tcp.CloseRead()
 	}
+}
+
+// hangUpLocked closes the socket, or wakes the reader to close it.
+func (c *conn) hangUpLocked() {
+	switch {
+	case c.ended == ErrSlow || c.ended == ErrMemory:
+		_ = c.tcp.SetLinger(0) // what the peer does not take is not kept for it
+	case c.flow.Proto == TLS && !c.writing:
+		// Saying goodbye (RFC 8446 section 6.1) may wait for the network: the
+		// connection's own goroutine does it.
+		_ = c.tcp.SetWriteDeadline(time.Now().Add(goodbye))
+		_ = c.tcp.CloseRead()
+		return
+	}
+	_ = c.tcp.Close()
 }
 
 // isDeaf says that the connection was closed from this side.
@@ -227,10 +153,13 @@ func (c *conn) isDeaf() bool {
 func (c *conn) finish(err error) {
 	c.mu.Lock()
 	c.failLocked(err)
-	if c.nc != nil {
-		_ = c.nc.Close()
+	if c.writeFailed && errors.Is(err, ErrHandshake) {
+		c.ended = err // why the peer takes nothing
 	}
-	err = c.ended
+	nc, why := c.nc, c.ended
 	c.mu.Unlock()
-	c.set.opt.Handler.Closed(c.flow.Conn, c.flow.Remote, err)
+	if nc != nil {
+		_ = nc.Close()
+	}
+	c.set.opt.Handler.Closed(c.flow.Conn, c.flow.Remote, why)
 }

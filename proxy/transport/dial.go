@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -34,8 +35,10 @@ func (s *Set) dial(f Flow, b []byte) (c *conn, dialled bool, err error) {
 		c.cancel()
 		return other, false, nil
 	}
-	c.queue = append(c.queue, b...)
-	c.addQueued(len(b))
+	if !c.appendLocked(b) {
+		c.failLocked(ErrMemory)
+		return nil, false, ErrMemory
+	}
 	if !s.spawn(func() { c.connect(ctx) }) {
 		c.failLocked(ErrStopped)
 		return nil, false, ErrStopped
@@ -56,26 +59,46 @@ func (s *Set) runContext() context.Context {
 
 // connect makes the connection and reads it to its end.
 func (c *conn) connect(ctx context.Context) {
+	defer c.cancel()
 	d := net.Dialer{KeepAliveConfig: keepAlive, Control: tuneDial}
-	nc, err := d.DialTCP(ctx, "tcp", c.set.source(c.flow), c.flow.Remote)
-	canceled := ctx.Err() == context.Canceled
-	c.cancel()
+	tcp, err := d.DialTCP(ctx, "tcp", c.set.source(c.flow), c.flow.Remote)
 	if err != nil {
-		c.set.count.dialFailed.Add(1)
-		if canceled { // with CloseConn there is a reason already, which stays
+		te, ok := errors.AsType[net.Error](err)
+		switch {
+		case ctx.Err() == context.Canceled: // with CloseConn there is a reason already, which stays
 			err = ErrStopped
-		} else if te, ok := errors.AsType[net.Error](err); ok && te.Timeout() {
+		case ok && te.Timeout():
 			err = ErrTimeout
 		}
+		c.set.count.dialFailed.Add(1)
 		c.finish(err)
 		return
 	}
+	if c.flow.Proto == TLS {
+		c.connectTLS(ctx, tcp)
+		return
+	}
 	c.set.count.dialled.Add(1)
-	if err := c.open(nc); err != nil {
+	c.cancel()
+	if err := c.open(tcp, tcp); err != nil {
 		c.finish(err)
 		return
 	}
 	c.serve()
+}
+
+// connectTLS goes on from a TCP connection.
+func (c *conn) connectTLS(ctx context.Context, tcp *net.TCPConn) {
+	socket := &tlsSocket{Conn: tcp, mem: &c.set.memory}
+	nc := tls.Client(socket, c.set.clientTLS(c.flow.Remote))
+	err := shake(ctx, nc)
+	c.cancel()
+	if err != nil {
+		c.set.count.dialFailed.Add(1)
+	} else {
+		c.set.count.dialled.Add(1)
+	}
+	c.serveOver(socket, nc, tcp, err)
 }
 
 // source returns the address to dial from: the listener's, or any when that is

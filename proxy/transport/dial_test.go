@@ -15,7 +15,7 @@ import (
 )
 
 func TestDial(t *testing.T) {
-	s, r := start(t, Options{Listeners: []Listener{{TCP, loopback(1)}, {TCP, loopback(5)}}})
+	s, r := start(t, Options{Listeners: []Listener{{Proto: TCP, Addr: loopback(1)}, {Proto: TCP, Addr: loopback(5)}}})
 	peer, peerGot := start(t, Options{})
 	to := Flow{Proto: TCP, Local: 1, Remote: peer.Addr(1)}
 	var id uint64

@@ -19,6 +19,8 @@ const (
 	evBroken               // the framing is lost; nothing more comes
 )
 
+const noStartLine = "no SIP start line"
+
 // A framer cuts a byte stream into SIP messages by their Content-Length (RFC
 // 3261 section 18.3). It is pure: bytes are put into what space returns,
 // counted by advance, and taken out as events of next. Each byte is looked at
@@ -35,6 +37,10 @@ type framer struct {
 	buf  []byte
 	r, w int // buf[r:w] is not yet handed out
 	size int // the buffer size to have next time it is empty
+
+	// more is asked before the buffer becomes n bytes larger, -n smaller, and
+	// may refuse that it grows; nil: it may.
+	more func(n int) bool
 
 	// Of the message that begins at r; offsets are from there.
 	scan  int // line ends are found up to here
@@ -53,32 +59,44 @@ func newFramer(maxHeader, maxBody int) *framer {
 // partial says whether a message has begun and not ended.
 func (f *framer) partial() bool { return f.w > f.r }
 
-// space returns where to read into, never empty. Slices that next returned are
-// invalid from here on.
+// space returns where to read into; it is empty only when the buffer is full and
+// may not grow. Slices that next returned are invalid from here on.
 func (f *framer) space() []byte {
 	if f.r == f.w {
 		f.r, f.w = 0, 0
 		if len(f.buf) > keepBuffer || len(f.buf) < f.size {
-			f.buf = make([]byte, f.size)
+			f.resize(f.size)
 		}
 		return f.buf
 	}
-	if len(f.buf)-f.w < len(f.buf)/4 && f.r > 0 {
+	if len(f.buf)-f.w >= len(f.buf)/4 {
+		return f.buf[f.w:]
+	}
+	if f.r > 0 {
 		f.w = copy(f.buf, f.buf[f.r:f.w])
 		f.r = 0
 	}
 	limit := max(f.maxHeader+f.maxBody, minBuffer)
-	if len(f.buf)-f.w < len(f.buf)/4 && len(f.buf) < limit {
-		size := 2 * len(f.buf)
-		if f.head > 0 {
-			size = max(size, f.head+f.body)
+	switch {
+	case f.head > 0: // the size is known
+		if f.head+f.body > len(f.buf) {
+			f.resize(f.head + f.body)
 		}
-		buf := make([]byte, min(size, limit))
-		f.w = copy(buf, f.buf[f.r:f.w])
-		f.r = 0
-		f.buf = buf
+	case len(f.buf)-f.w < len(f.buf)/4 && len(f.buf) < limit:
+		f.resize(min(2*len(f.buf), limit))
 	}
 	return f.buf[f.w:]
+}
+
+// resize makes the buffer as large as said, if that is allowed.
+func (f *framer) resize(size int) {
+	if f.more != nil && !f.more(size-len(f.buf)) {
+		return
+	}
+	buf := make([]byte, size)
+	f.w = copy(buf, f.buf[f.r:f.w])
+	f.r = 0
+	f.buf = buf
 }
 
 // advance says that n bytes were put into what space returned.
@@ -98,6 +116,11 @@ func (f *framer) next() (event, []byte) {
 		if f.scan == 0 {
 			if ev, begun := f.between(); !begun {
 				return ev, nil
+			}
+			// No need to wait for a line end to know a TLS handshake, or noise.
+			if c := f.buf[f.r]; c <= ' ' || c >= 0x7f {
+				f.reason = noStartLine
+				return evBroken, nil
 			}
 		}
 		if f.reason = f.scanHead(); f.reason != "" {
@@ -208,7 +231,7 @@ func (f *framer) take(line []byte) string {
 		// After a Content-Length that was too small, the rest of a body comes
 		// to stand here.
 		if !isStartLine(line) {
-			return "no SIP start line"
+			return noStartLine
 		}
 		return ""
 	}

@@ -18,6 +18,7 @@ type Set struct {
 	table  table
 	lastID atomic.Uint64
 	count  counters
+	memory ledger
 	ready  chan struct{} // closed when Run serves
 
 	mu    sync.Mutex // guards what follows; no other lock is taken under it
@@ -29,8 +30,9 @@ type Set struct {
 
 // socket is one listener: udp or tcp is set.
 type socket struct {
+	Listener
 	addr netip.AddrPort
-	udp  *udpSocket
+	udp  []*udpSocket // one for each reader
 	tcp  *net.TCPListener
 }
 
@@ -43,11 +45,12 @@ const (
 )
 
 type counters struct {
-	pending                      atomic.Int64
-	accepted, refused            atomic.Uint64
-	dialled, dialFailed          atomic.Uint64
-	slow, malformed, unreachable atomic.Uint64
-	streamIn, streamOut          atomic.Uint64
+	pending                             atomic.Int64
+	accepted, refused, refusedSource    atomic.Uint64
+	notAdmitted, handshakeFailed        atomic.Uint64
+	dialled, dialFailed                 atomic.Uint64
+	slow, malformed, starved, streamOut atomic.Uint64
+	streamIn, unreachable               atomic.Uint64
 }
 
 // Listen opens all sockets, so that whatever stands in the way is known before
@@ -62,6 +65,7 @@ func Listen(o Options) (*Set, error) {
 	}
 	s := &Set{opt: o, ready: make(chan struct{})}
 	s.table.init()
+	s.memory.limit = int64(o.MaxBuffered)
 	// Ids begin at the clock, so that one which a peer remembers from an
 	// earlier process names no connection of this one.
 	s.lastID.Store(uint64(time.Now().UnixNano()))
@@ -84,7 +88,7 @@ func (s *Set) open(i int, l Listener) (socket, error) {
 	switch l.Proto {
 	case UDP:
 		return s.openUDP(uint8(i), l)
-	case TCP:
+	case TCP, TLS:
 		return s.openTCP(l)
 	}
 	return socket{}, fmt.Errorf("unknown protocol %d", l.Proto)
@@ -98,9 +102,11 @@ func (s *Set) family(l Listener) string {
 		return "4"
 	case !l.Addr.Addr().IsUnspecified():
 		return "6"
+	case l.Addr.Port() == 0: // it will have a port of its own
+		return ""
 	}
 	for _, other := range s.opt.Listeners {
-		if other.Proto == l.Proto && other.Addr.Port() == l.Addr.Port() && other.Addr.Addr().Unmap().Is4() {
+		if other.Proto.Reliable() == l.Proto.Reliable() && other.Addr.Port() == l.Addr.Port() && other.Addr.Addr().Unmap().Is4() {
 			return "6"
 		}
 	}
@@ -120,11 +126,12 @@ func (s *Set) Run(ctx context.Context) error {
 	s.phase, s.ctx, s.stop = running, ctx, cancel
 	s.mu.Unlock()
 
-	for i := range s.socks {
-		if sock := &s.socks[i]; sock.udp != nil {
-			s.spawn(sock.udp.read)
-		} else {
-			s.spawn(func() { s.accept(ctx, uint8(i), sock.tcp) })
+	for i, sock := range s.socks {
+		for _, u := range sock.udp {
+			s.spawn(u.read)
+		}
+		if sock.tcp != nil {
+			s.spawn(func() { s.accept(ctx, uint8(i)) })
 		}
 	}
 	close(s.ready)
@@ -157,11 +164,16 @@ func (s *Set) Close() error {
 
 func (s *Set) closeSockets() {
 	for _, sock := range s.socks {
-		if sock.udp != nil {
-			_ = sock.udp.pc.Close()
-		} else {
-			_ = sock.tcp.Close()
-		}
+		sock.close()
+	}
+}
+
+func (sock *socket) close() {
+	for _, u := range sock.udp {
+		_ = u.pc.Close()
+	}
+	if sock.tcp != nil {
+		_ = sock.tcp.Close()
 	}
 }
 
@@ -183,11 +195,12 @@ func (s *Set) Addr(i int) netip.AddrPort { return s.socks[i].addr }
 // Send sends one message; b may be reused when it returns. It never waits for
 // the network and never calls the Handler.
 //
-// UDP: the datagram leaves from listener f.Local for f.Remote.
+// UDP: the datagram leaves from listener f.Local for f.Remote. One that is too
+// large for the network on the way is fragmented.
 //
-// TCP: on connection f.Conn while that is open; else, if f.Remote is valid, on
-// any connection with that remote address, open or being dialled; else one is
-// dialled, from the IP address of listener f.Local unless that is a wildcard,
+// TCP, TLS: on connection f.Conn while that is open; else, if f.Remote is valid,
+// on any connection of that protocol with that remote address, open or being
+// dialled; else one is dialled, from the IP address of listener f.Local unless that is a wildcard,
 // and b waits for it. conn is the connection taken. An error means that b was
 // not sent; no error does not mean that it arrived: Handler.Closed tells when
 // conn ends or cannot be made.
@@ -198,19 +211,19 @@ func (s *Set) Send(f Flow, b []byte) (conn uint64, err error) {
 	}
 	switch f.Proto {
 	case UDP:
-		u := s.socks[f.Local].udp
-		if u == nil || !f.Remote.IsValid() {
+		readers := s.socks[f.Local].udp
+		if len(readers) == 0 || !f.Remote.IsValid() {
 			return 0, ErrFlow
 		}
-		return 0, u.send(b, f.Remote)
-	case TCP:
+		return 0, readers[pick(f.Remote, len(readers))].send(b, f.Remote)
+	case TCP, TLS:
 		return s.sendStream(f, b)
 	}
 	return 0, ErrFlow
 }
 
 func (s *Set) sendStream(f Flow, b []byte) (uint64, error) {
-	if c := s.table.get(f.Conn); c != nil {
+	if c := s.table.get(f.Conn); c != nil && c.flow.Proto == f.Proto {
 		if err := c.write(b); err != ErrGone {
 			return c.flow.Conn, err
 		}
@@ -221,7 +234,7 @@ func (s *Set) sendStream(f Flow, b []byte) (uint64, error) {
 	// A connection may end between being found and being written to; that this
 	// happens again and again means that the peer closes what we open.
 	for range 3 {
-		c := s.table.find(f.Remote, f.Local, false)
+		c := s.table.find(f.peer(), f.Local, false)
 		if c == nil {
 			var dialled bool
 			var err error
@@ -236,13 +249,10 @@ func (s *Set) sendStream(f Flow, b []byte) (uint64, error) {
 	return 0, ErrGone
 }
 
-// Find returns an open connection with that remote address, whichever side
-// opened it.
+// Find returns an open connection of that protocol with that remote address,
+// whichever side opened it.
 func (s *Set) Find(proto Proto, remote netip.AddrPort) (conn uint64, ok bool) {
-	if proto != TCP {
-		return 0, false
-	}
-	c := s.table.find(unmap(remote), 0, true)
+	c := s.table.find(peer{proto, unmap(remote)}, 0, true)
 	return c.id(), c != nil
 }
 
@@ -252,29 +262,6 @@ func (s *Set) CloseConn(conn uint64) {
 	if c := s.table.get(conn); c != nil {
 		c.fail(ErrHungUp)
 	}
-}
-
-// Stats returns the counts.
-func (s *Set) Stats() Stats {
-	st := Stats{
-		Open:        int64(s.table.open()),
-		Pending:     s.count.pending.Load(),
-		Accepted:    s.count.accepted.Load(),
-		Refused:     s.count.refused.Load(),
-		Dialled:     s.count.dialled.Load(),
-		DialFailed:  s.count.dialFailed.Load(),
-		Slow:        s.count.slow.Load(),
-		Malformed:   s.count.malformed.Load(),
-		Unreachable: s.count.unreachable.Load(),
-		StreamIn:    s.count.streamIn.Load(),
-		StreamOut:   s.count.streamOut.Load(),
-	}
-	for _, sock := range s.socks {
-		if sock.udp != nil {
-			sock.udp.addTo(&st)
-		}
-	}
-	return st
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort {

@@ -25,7 +25,7 @@ func control(c syscall.RawConn, f func(fd int) error) error {
 // tuneUDP asks for ICMP errors, for datagrams that routers may fragment and for
 // buffers. Buffers over net.core.*mem_max are given only to the privileged;
 // what is not given is done without.
-func (o *Options) tuneUDP(_, _ string, c syscall.RawConn) error {
+func (o *Options) tuneUDP(c syscall.RawConn) error {
 	return control(c, func(fd int) error {
 		domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 		if err != nil {
@@ -35,6 +35,9 @@ func (o *Options) tuneUDP(_, _ string, c syscall.RawConn) error {
 			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1); err != nil {
 				return err
 			}
+			// IPv6 routers never fragment, so the MTU of a path has to be
+			// learned; what is known to be too large is fragmented here.
+			_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_WANT)
 		}
 		// On an IPv6 socket these are for the IPv4 datagrams it also carries.
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)

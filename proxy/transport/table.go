@@ -11,13 +11,32 @@ import (
 type table struct {
 	mu      sync.RWMutex
 	byID    map[uint64]*conn
-	byPeer  map[netip.AddrPort]*conn // the first of those linked by conn.next
+	byPeer  map[peer]*conn // the first of those linked by conn.next
 	inbound int
+	sources map[netip.Addr]int // inbound ones of an address
 }
+
+// peer is what connections are found by.
+type peer struct {
+	proto Proto
+	addr  netip.AddrPort
+}
+
+func (f Flow) peer() peer { return peer{f.Proto, f.Remote} }
+
+// entry says what became of a connection that was to be put into the table.
+type entry uint8
+
+const (
+	entered    entry = iota
+	full             // there are too many
+	fullSource       // there are too many with its address
+)
 
 func (t *table) init() {
 	t.byID = make(map[uint64]*conn)
-	t.byPeer = make(map[netip.AddrPort]*conn)
+	t.byPeer = make(map[peer]*conn)
+	t.sources = make(map[netip.Addr]int)
 }
 
 func (t *table) get(id uint64) *conn {
@@ -29,26 +48,26 @@ func (t *table) get(id uint64) *conn {
 	return t.byID[id]
 }
 
-// find returns a connection with that remote address: an open one of that
-// listener if there is, else any open one, else, unless open is asked for, one
-// being dialled.
-func (t *table) find(remote netip.AddrPort, local uint8, open bool) *conn {
+// find returns a connection with that peer: an open one of that listener if
+// there is, else any open one, else, unless open is asked for, one being
+// dialled.
+func (t *table) find(p peer, local uint8, open bool) *conn {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.findLocked(remote, local, open)
+	return t.findLocked(p, local, open)
 }
 
-func (t *table) findLocked(remote netip.AddrPort, local uint8, open bool) *conn {
+func (t *table) findLocked(p peer, local uint8, open bool) *conn {
 	var best *conn
 	rank := 0
-	for c := t.byPeer[remote]; c != nil; c = c.next {
+	for c := t.byPeer[p]; c != nil; c = c.next {
 		r := 1
 		switch {
 		case c.up.Load() && c.flow.Local == local:
 			return c
 		case c.up.Load():
 			r = 2
-		case open:
+		case open || c.inbound:
 			continue
 		}
 		if r > rank {
@@ -58,24 +77,28 @@ func (t *table) findLocked(remote netip.AddrPort, local uint8, open bool) *conn 
 	return best
 }
 
-// add puts an accepted connection in, unless there are limit of them.
-func (t *table) add(c *conn, limit int) bool {
+// add puts an accepted connection in, unless there are limit of them, or
+// perSource with its address.
+func (t *table) add(c *conn, limit, perSource int) entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.inbound >= limit {
-		return false
+	switch {
+	case t.sources[c.flow.Remote.Addr()] >= perSource:
+		return fullSource
+	case t.inbound >= limit:
+		return full
 	}
 	t.addLocked(c)
-	return true
+	return entered
 }
 
 // addOr puts a connection to be dialled in, unless there is one with that
-// remote address, which is then returned, or there are limit of them, when nil
+// peer, which is then returned, or there are limit of them, when nil
 // is.
 func (t *table) addOr(c *conn, limit int) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if other := t.findLocked(c.flow.Remote, c.flow.Local, false); other != nil {
+	if other := t.findLocked(c.flow.peer(), c.flow.Local, false); other != nil {
 		return other
 	}
 	if len(t.byID)-t.inbound >= limit {
@@ -87,10 +110,12 @@ func (t *table) addOr(c *conn, limit int) *conn {
 
 func (t *table) addLocked(c *conn) {
 	t.byID[c.flow.Conn] = c
-	c.next = t.byPeer[c.flow.Remote]
-	t.byPeer[c.flow.Remote] = c
+	p := c.flow.peer()
+	c.next = t.byPeer[p]
+	t.byPeer[p] = c
 	if c.inbound {
 		t.inbound++
+		t.sources[p.addr.Addr()]++
 	}
 }
 
@@ -102,10 +127,15 @@ func (t *table) remove(c *conn) {
 		return
 	}
 	delete(t.byID, c.flow.Conn)
+	p := c.flow.peer()
 	if c.inbound {
 		t.inbound--
+		source := p.addr.Addr()
+		if t.sources[source]--; t.sources[source] == 0 {
+			delete(t.sources, source)
+		}
 	}
-	first := t.byPeer[c.flow.Remote]
+	first := t.byPeer[p]
 	switch {
 	case first != c:
 		for first.next != c {
@@ -113,9 +143,9 @@ func (t *table) remove(c *conn) {
 		}
 		first.next = c.next
 	case c.next != nil:
-		t.byPeer[c.flow.Remote] = c.next
+		t.byPeer[p] = c.next
 	default:
-		delete(t.byPeer, c.flow.Remote)
+		delete(t.byPeer, p)
 	}
 	c.next = nil
 }

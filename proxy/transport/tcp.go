@@ -20,6 +20,9 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: deadPeer, Interval: dead
 var pong = []byte("\r\n")
 
 func (s *Set) openTCP(l Listener) (socket, error) {
+	if l.Proto == TLS && l.TLS == nil {
+		return socket{}, errors.New("no TLS configuration")
+	}
 	lc := net.ListenConfig{Control: tuneTCP, KeepAliveConfig: keepAlive}
 	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(context.Background(), "tcp"+s.family(l), l.Addr.String())
@@ -27,18 +30,19 @@ func (s *Set) openTCP(l Listener) (socket, error) {
 		return socket{}, err
 	}
 	port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
-	return socket{tcp: ln.(*net.TCPListener), addr: netip.AddrPortFrom(l.Addr.Addr(), port)}, nil
+	return socket{Listener: l, tcp: ln.(*net.TCPListener), addr: netip.AddrPortFrom(l.Addr.Addr(), port)}, nil
 }
 
 // accept takes connections until the listener is closed. Running out of file
 // descriptors does not end it.
-func (s *Set) accept(ctx context.Context, local uint8, ln *net.TCPListener) {
+func (s *Set) accept(ctx context.Context, local uint8) {
 	var pause time.Duration
+	ln := s.socks[local].tcp
 	for {
 		nc, err := ln.AcceptTCP()
 		if err == nil {
 			pause = 0
-			s.accepted(local, nc)
+			s.accepted(ctx, local, nc)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -53,32 +57,70 @@ func (s *Set) accept(ctx context.Context, local uint8, ln *net.TCPListener) {
 	}
 }
 
-func (s *Set) accepted(local uint8, nc *net.TCPConn) {
+// accepted starts a connection's goroutine; it waits for nothing.
+func (s *Set) accepted(ctx context.Context, local uint8, nc *net.TCPConn) {
+	sock := &s.socks[local]
 	remote := unmap(nc.RemoteAddr().(*net.TCPAddr).AddrPort())
-	c := s.newConn(Flow{Proto: TCP, Local: local, Remote: remote}, true)
-	if !s.table.add(c, s.opt.MaxConns) {
-		s.count.refused.Add(1)
+	c := s.newConn(Flow{Proto: sock.Proto, Local: local, Remote: remote}, true)
+	if !s.enter(c) {
 		_ = nc.SetLinger(0)
 		_ = nc.Close()
 		return
 	}
 	s.count.accepted.Add(1)
-	if err := c.open(nc); err != nil || !s.spawn(c.serve) {
+	if sock.Proto == TLS {
+		if !s.spawn(func() { c.serveTLS(ctx, sock.TLS, nc) }) {
+			_ = nc.Close()
+			c.finish(ErrStopped)
+		}
+		return
+	}
+	if err := c.open(nc, nc); err != nil || !s.spawn(c.serve) {
 		c.finish(ErrStopped)
 	}
 }
 
-// serve reads an open connection to its end.
-func (c *conn) serve() { c.finish(c.read()) }
+// enter puts an accepted connection into the table if it may come in.
+func (s *Set) enter(c *conn) bool {
+	if s.opt.Admit != nil && !s.opt.Admit(c.flow.Remote.Addr().WithZone("")) {
+		s.count.notAdmitted.Add(1)
+		return false
+	}
+	switch s.table.add(c, s.opt.MaxConns, s.opt.MaxConnsPerSource) {
+	case full:
+		s.count.refused.Add(1)
+		return false
+	case fullSource:
+		s.count.refusedSource.Add(1)
+		return false
+	}
+	return true
+}
+
+// serve reads an open TCP connection to its end.
+func (c *conn) serve() { c.finish(c.read(nil)) }
 
 // read hands messages to the Handler until the connection ends, and returns
-// why.
-func (c *conn) read() error {
-	f := newFramer(c.set.opt.MaxHeader, c.set.opt.MaxBody)
-	d := deadline{nc: c.nc, header: c.set.opt.HeaderTimeout, idle: c.set.opt.IdleTimeout}
+// why. On TLS the connection is over socket.
+func (c *conn) read(socket *tlsSocket) error {
+	opt := &c.set.opt
+	f := newFramer(opt.MaxHeader, opt.MaxBody)
+	f.more = c.set.memory.take
+	defer func() { c.set.memory.give(len(f.buf)) }()
+	d := deadline{nc: c.nc, header: opt.HeaderTimeout, idle: opt.IdleTimeout}
+	if c.inbound {
+		d.first = opt.FirstMessageTimeout
+	}
 	d.start()
 	for {
-		n, err := c.nc.Read(f.space())
+		room := f.space()
+		if len(room) == 0 {
+			return ErrMemory
+		}
+		n, err := c.nc.Read(room)
+		if n > 0 && socket != nil {
+			socket.used()
+		}
 		f.advance(n)
 		messages, broken := c.handle(f)
 		if broken != nil {
@@ -91,6 +133,8 @@ func (c *conn) read() error {
 			if err := d.expired(); err != nil {
 				return err
 			}
+		case socket != nil && !d.spoken:
+			return refusedTLS(err)
 		default:
 			return err
 		}
@@ -120,50 +164,4 @@ func (c *conn) handle(f *framer) (messages int, err error) {
 			return messages, ErrMalformed
 		}
 	}
-}
-
-// deadline bounds how long a message may take to come in, from its first byte
-// to its last, and how long nothing may come.
-type deadline struct {
-	nc           net.Conn
-	header, idle time.Duration
-	partial      bool // a message has begun: its deadline is set
-	last         time.Time
-}
-
-func (d *deadline) start() {
-	if d.idle > 0 {
-		d.last = time.Now()
-		_ = d.nc.SetReadDeadline(d.last.Add(d.idle))
-	}
-}
-
-// progress says that bytes came: whether they completed a message, and whether
-// one is incomplete now.
-func (d *deadline) progress(completed, partial bool) {
-	if d.idle > 0 {
-		d.last = time.Now()
-	}
-	switch {
-	case partial && (completed || !d.partial):
-		_ = d.nc.SetReadDeadline(time.Now().Add(d.header))
-	case !partial && d.partial && d.idle > 0:
-		_ = d.nc.SetReadDeadline(d.last.Add(d.idle))
-	case !partial && d.partial:
-		_ = d.nc.SetReadDeadline(time.Time{})
-	}
-	d.partial = partial
-}
-
-// expired returns why the connection is to be closed, or nil: the idle deadline
-// is not moved with every read.
-func (d *deadline) expired() error {
-	if d.partial {
-		return ErrPartial
-	}
-	if time.Since(d.last) >= d.idle {
-		return ErrIdle
-	}
-	_ = d.nc.SetReadDeadline(d.last.Add(d.idle))
-	return nil
 }

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -20,8 +19,14 @@ import (
 // other peers, come back instead.
 const sendTries = 32
 
-// udpSocket is one UDP listener. Its reader goroutine alone reads it and its
-// error queue.
+// Payload bytes of the largest datagrams (RFC 768, RFC 8200 section 4.5).
+const (
+	maxDatagram4 = 1<<16 - 1 - 20 - 8
+	maxDatagram6 = 1<<16 - 1 - 8
+)
+
+// udpSocket is one socket of a UDP listener. Its reader goroutine alone reads it
+// and its error queue.
 type udpSocket struct {
 	set  *Set
 	flow Flow // of what it receives, but for Remote
@@ -42,35 +47,6 @@ type udpSocket struct {
 	stolen  bool // an earlier datagram's error came back
 	err     error
 	sendFn  func(fd uintptr) bool // sendto, bound once
-}
-
-func (s *Set) openUDP(i uint8, l Listener) (socket, error) {
-	lc := net.ListenConfig{Control: s.opt.tuneUDP}
-	p, err := lc.ListenPacket(context.Background(), "udp"+s.family(l), l.Addr.String())
-	if err != nil {
-		return socket{}, err
-	}
-	u := &udpSocket{set: s, flow: Flow{Proto: UDP, Local: i}, pc: p.(*net.UDPConn)}
-	if u.raw, err = u.pc.SyscallConn(); err != nil {
-		_ = p.Close()
-		return socket{}, err
-	}
-	u.sendFn = u.sendto
-	u.errs.bind()
-	u.six = !l.Addr.Addr().Is4()
-	u.checkBuffer()
-	return socket{udp: u, addr: netip.AddrPortFrom(l.Addr.Addr(), p.LocalAddr().(*net.UDPAddr).AddrPort().Port())}, nil
-}
-
-// checkBuffer says in the log when the kernel gave less than was asked for: a
-// burst of calls then loses datagrams.
-func (u *udpSocket) checkBuffer() {
-	got := 0
-	_ = u.raw.Control(func(fd uintptr) { got, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) })
-	if got /= 2; got < u.set.opt.ReadBuffer { // the kernel says twice what it grants
-		u.set.opt.Log.Warn("UDP receive buffer is smaller than asked for; raise net.core.rmem_max",
-			zap.Int("bytes", got), zap.Int("asked", u.set.opt.ReadBuffer))
-	}
 }
 
 // read hands datagrams to the Handler until the socket is closed.
@@ -121,7 +97,7 @@ func trimKeepalive(b []byte) []byte {
 func (u *udpSocket) send(b []byte, to netip.AddrPort) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.err = u.address(to); u.err != nil {
+	if u.err = u.address(to, len(b)); u.err != nil {
 		return u.err
 	}
 	u.payload, u.stolen = b, false
@@ -143,7 +119,11 @@ func (u *udpSocket) send(b []byte, to netip.AddrPort) error {
 	return u.err
 }
 
-func (u *udpSocket) address(to netip.AddrPort) error {
+// address says where n bytes go.
+func (u *udpSocket) address(to netip.AddrPort, n int) error {
+	if n > maxDatagram6 || n > maxDatagram4 && to.Addr().Is4() {
+		return ErrTooLarge
+	}
 	switch addr := to.Addr(); {
 	case !u.six && addr.Is4():
 		u.sa4.Port, u.sa4.Addr = int(to.Port()), addr.As4()

@@ -189,22 +189,9 @@ func (h *resender) Unreachable(head []byte, _ netip.AddrPort, _ error) {
 	_, _ = h.set.Send(Flow{Proto: UDP, Remote: h.to}, head)
 }
 
-func TestUDPTooLarge(t *testing.T) {
-	s, r := start(t, Options{})
-	to := Flow{Proto: UDP, Remote: s.Addr(0)}
-	if _, err := s.Send(to, make([]byte, 66000)); !errors.Is(err, syscall.EMSGSIZE) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := s.Send(to, []byte(message(1))); err != nil {
-		t.Errorf("after it: %v", err)
-	}
-	await(t, r.got)
-	none(t, r.unreachable)
-}
-
 func TestUDPBuffers(t *testing.T) {
 	s, _ := start(t, Options{ReadBuffer: 100 << 10, WriteBuffer: 120 << 10})
-	_ = s.socks[0].udp.raw.Control(func(fd uintptr) {
+	_ = s.socks[0].udp[0].raw.Control(func(fd uintptr) {
 		for opt, want := range map[int]int{unix.SO_RCVBUF: 200 << 10, unix.SO_SNDBUF: 240 << 10} {
 			if got, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, opt); got != want {
 				t.Errorf("option %d: %d, want %d", opt, got, want)
