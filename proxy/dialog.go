@@ -26,11 +26,12 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 		}
 	}
 	if !m.ProxyRequire.Value.Empty() && m.Method != message.Ack {
-		p.badExtension(w, from)
+		p.badExtension(w, from, m.Bytes(m.ProxyRequire.Value))
 		return
 	}
-	if m.Method == message.Options && m.InDialog() {
-		// UniMRCP answers an OPTIONS in a dialog and then ends the call: it goes no further.
+	if m.Method == message.Options && (m.InDialog() || m.Hops == 0) {
+		// UniMRCP answers an OPTIONS in a dialog and then ends the call: it goes no further. Nor does one that may not (RFC
+		// 3261 16.3 step 3).
 		p.reply(w, from, 200, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK\r\n")
 		return
 	}

@@ -110,8 +110,8 @@ func TestPing(t *testing.T) {
 		ping("sip:other@127.0.0.110", "503")
 		l.p.stopping.Store(true)
 		ping("sip:127.0.0.110", "503")
-		d := l.call(c, srv) // sessions still come in: a ping is what sends them elsewhere
 		l.p.stopping.Store(false)
+		d := l.call(c, srv)
 		ping("sip:127.0.0.110", "503") // full
 		d.bye()
 		ping("sip:127.0.0.110", "200")

@@ -15,6 +15,12 @@ import (
 // request is RFC 3261 16.3 (validation) and 16.4 (route information); then one of relay, invite, or an answer of ours.
 func (p *Proxy) request(w *worker, from transport.Flow) {
 	m := &w.m
+	var spans [8]message.Span
+	route, err := p.routeSet(w, spans[:0])
+	if err != nil {
+		p.malformed(w, from, err)
+		return
+	}
 	if m.Method == message.Ack && p.ackOfFailure(m) {
 		return
 	}
@@ -30,37 +36,16 @@ func (p *Proxy) request(w *worker, from transport.Flow) {
 		p.cancel(w, from)
 		return
 	}
-	var spans [8]message.Span
-	routes, ok := m.Routes(spans[:0])
-	if !ok {
-		p.malformed(w, from, message.ErrHeader)
-		return
-	}
-	if len(routes) > 0 {
-		uri := m.Bytes(message.AddrSpec(m.Raw, routes[0]))
-		if text, c, ok := p.keys.ownRoute(uri, m.Bytes(m.CallID.Value)); ok {
-			pops := 1
-			if len(routes) > 1 && isTwin(m.Bytes(message.AddrSpec(m.Raw, routes[1])), text) {
-				pops = 2
-			}
-			p.inDialog(w, from, &c, pops)
-			return
-		}
-	}
 	switch {
+	case route.ours:
+		p.inDialog(w, from, &route.cookie, route.pops)
 	case m.InDialog() && m.Method == message.Ack:
 		p.obs.Dropped(DropNoDialog)
 	case m.InDialog():
 		p.refuse(w, from, 481, "", DropNoDialog)
 	default:
-		p.outOfDialog(w, from, routes)
+		p.outOfDialog(w, from, route.values)
 	}
-}
-
-// isTwin reports whether uri is the other half of a double Record-Route (RFC 5658): it carries the same cookie.
-func isTwin(uri, cookie []byte) bool {
-	u, ok := message.ParseURI(uri)
-	return ok && string(u.User) == string(cookie)
 }
 
 // outOfDialog takes a request that starts something: an INVITE to place, an OPTIONS to answer, anything else to refuse.
@@ -80,24 +65,27 @@ func (p *Proxy) outOfDialog(w *worker, from transport.Flow, routes []message.Spa
 		p.refuse(w, from, 503, "Retry-After: 1\r\n", DropRate)
 	case pops < len(routes): // a next hop that is not ours to serve: we are no open relay
 		p.refuse(w, from, 403, warning(p.at(from).sentBy, "Route leads away from here"), DropForbidden)
+	case !isSIP(m.Bytes(m.URI)): // 16.3 step 2
+		p.refuse(w, from, 416, "", DropMalformed)
+	case !m.ProxyRequire.Value.Empty(): // 16.3 step 5
+		p.badExtension(w, from, m.Bytes(m.ProxyRequire.Value))
 	case m.Method == message.Options:
 		p.ping(w, from)
 	case m.Method != message.Invite:
 		p.refuse(w, from, 403, warning(p.at(from).sentBy, "not a dialog of this proxy"), DropForbidden)
-	case !m.ProxyRequire.Value.Empty():
-		p.badExtension(w, from)
 	default:
-		if _, ok := message.ParseURI(m.Bytes(m.URI)); !ok {
-			p.refuse(w, from, 416, "", DropMalformed) // 16.3 step 2
-			return
-		}
 		p.invite(w, from, r, pops)
 	}
 }
 
+func isSIP(uri []byte) bool {
+	_, ok := message.ParseURI(uri)
+	return ok
+}
+
 // badExtension is RFC 3261 16.3 step 5: there is no extension that a proxy must know to serve MRCPv2.
-func (p *Proxy) badExtension(w *worker, from transport.Flow) {
-	p.refuse(w, from, 420, "Unsupported: "+string(w.m.Bytes(w.m.ProxyRequire.Value))+"\r\n", DropExtension)
+func (p *Proxy) badExtension(w *worker, from transport.Flow, tags []byte) {
+	p.refuse(w, from, 420, "Unsupported: "+string(tags)+"\r\n", DropExtension)
 }
 
 // warning is a Warning header line (RFC 3261 20.43).
@@ -133,6 +121,10 @@ func (p *Proxy) at(f transport.Flow) *local {
 // when not, or while we drain.
 func (p *Proxy) ping(w *worker, from transport.Flow) {
 	m := &w.m
+	if tags := m.Field("require"); len(tags) > 0 { // 8.2.2.3: here we are the UAS
+		p.badExtension(w, from, tags)
+		return
+	}
 	cluster := ""
 	if u, ok := message.ParseURI(m.Bytes(m.URI)); ok {
 		cluster = string(u.User)
@@ -160,20 +152,24 @@ func (p *Proxy) refuse(w *worker, from transport.Flow, code int, header string, 
 	}
 }
 
-// malformed answers a request that cannot be proxied, where there is enough of it to answer (16.3 step 1).
+// malformed answers a request that cannot be proxied, where there is enough of it for its client to know the answer by
+// (16.3 step 1): Via and CSeq (17.1.3).
 func (p *Proxy) malformed(w *worker, from transport.Flow, err error) {
 	m := &w.m
 	p.obs.Dropped(DropMalformed)
 	p.log.Debug("malformed message", zap.Error(err), zap.Stringer("from", from.Remote))
-	if !m.Request || m.Method == message.Ack || m.Via.Value.Empty() || m.CallID.Value.Empty() || m.CSeq.Value.Empty() || m.From.Value.Empty() ||
-		m.To.Value.Empty() {
+	if !m.Request || m.Method == message.Ack || m.Via.Value.Empty() || m.CSeq.Value.Empty() {
 		return
 	}
-	if errors.Is(err, message.ErrVersion) {
+	switch {
+	case errors.Is(err, message.ErrBareCR), errors.Is(err, message.ErrNUL): // an answer would repeat it
+	case errors.Is(err, message.ErrVersion):
 		p.reply(w, from, 505, "")
-		return
+	case errors.Is(err, message.ErrMethod): // RFC 4475 3.1.2.18
+		p.reply(w, from, 501, warning(p.at(from).sentBy, err.Error()))
+	default:
+		p.reply(w, from, 400, warning(p.at(from).sentBy, err.Error()))
 	}
-	p.reply(w, from, 400, warning(p.at(from).sentBy, err.Error()))
 }
 
 // replyFlow is where the responses to a request go: the connection it came on, or for when that is gone the source address
