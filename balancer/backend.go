@@ -89,7 +89,7 @@ func (b *Backend) Cluster() string { return b.home.name }
 // URI is the SIP URI as configured.
 func (b *Backend) URI() string { return b.uri }
 
-// Network is "udp" or "tcp".
+// Network is "udp", "tcp" or "tls".
 func (b *Backend) Network() string { return b.network }
 
 // Addr is where the server listens for SIP.

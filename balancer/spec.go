@@ -68,7 +68,7 @@ type GroupSpec struct {
 type BackendSpec struct {
 	// URI is the SIP URI as configured, for example "sip:10.1.1.180:8060;transport=tcp".
 	URI string
-	// Network is "udp" or "tcp".
+	// Network is "udp", "tcp" or "tls".
 	Network string
 	Addr    netip.AddrPort
 	// User is the user part of the URI, which may be empty.
@@ -133,8 +133,8 @@ func (b BackendSpec) validate() error {
 	switch {
 	case b.URI == "":
 		return errors.New("no URI")
-	case b.Network != "udp" && b.Network != "tcp":
-		return fmt.Errorf("network %q: want udp or tcp", b.Network)
+	case b.Network != "udp" && b.Network != "tcp" && b.Network != "tls":
+		return fmt.Errorf("network %q: want udp, tcp or tls", b.Network)
 	case !b.Addr.IsValid() || b.Addr.Port() == 0:
 		return errors.New("no address")
 	case b.Capacity < Unlimited || b.Capacity > math.MaxInt32:

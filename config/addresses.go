@@ -4,12 +4,17 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 )
 
-const sipPort = 5060
+// defaultPort is RFC 3261 19.1.2.
+func defaultPort(network string) uint16 {
+	if network == "tls" {
+		return 5061
+	}
+	return 5060
+}
 
 func (b *builder) listen(texts []string) []Listener {
 	var all []Listener
@@ -18,7 +23,7 @@ func (b *builder) listen(texts []string) []Listener {
 		switch {
 		case err != nil:
 			b.fail(index("listen", i), "%s", err)
-		case l.Addr.Port() != 0 && slices.Contains(all, l):
+		case l.Addr.Port() != 0 && (&Config{Listen: all}).ListensOn(l.Network, l.Addr):
 			b.fail(index("listen", i), "%s is given twice", text)
 		}
 		all = append(all, l) // also where refused, so that indices stay those of the file
@@ -32,34 +37,67 @@ func (b *builder) listen(texts []string) []Listener {
 	return all
 }
 
+// parseListener reads udp|tcp|tls://IP:port[?advertise=IP&readers=N].
 func parseListener(text string) (Listener, error) {
+	l := Listener{Readers: 1}
 	network, rest, _ := strings.Cut(text, "://")
 	switch network {
-	case "udp", "tcp":
-	case "tls", "sips", "ws", "wss", "sctp":
-		return Listener{}, fmt.Errorf("%s is not supported in this version, only udp and tcp", network)
+	case "udp", "tcp", "tls":
+		l.Network = network
+	case "sips", "ws", "wss", "sctp":
+		return Listener{}, fmt.Errorf("%s is not supported, only udp, tcp and tls", network)
 	default:
-		return Listener{}, fmt.Errorf("must be udp://IP:port or tcp://IP:port, not %q", text)
+		return Listener{}, fmt.Errorf("must be udp://IP:port, tcp://IP:port or tls://IP:port, not %q", text)
 	}
+	rest, query, _ := strings.Cut(rest, "?")
 	addr, err := netip.ParseAddrPort(rest)
 	if err != nil {
 		return Listener{}, fmt.Errorf("must be %s://IP:port, not %q", network, text)
 	}
-	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	if addr.Addr().IsMulticast() {
+	l.Addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	if l.Addr.Addr().IsMulticast() {
 		return Listener{}, fmt.Errorf("must not be a multicast address, not %q", text)
 	}
-	return Listener{Network: network, Addr: addr}, nil
+	if err := l.options(query); err != nil {
+		return Listener{}, err
+	}
+	return l, nil
 }
 
-// parseBackend reads the URI of a server: sip:[user@]host[:port][;transport=udp|tcp].
+// options reads what stands behind the question mark of a listener.
+func (l *Listener) options(query string) error {
+	if query == "" {
+		return nil
+	}
+	for option := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(option, "=")
+		var err error
+		switch name {
+		case "advertise":
+			if l.Advertise, err = netip.ParseAddr(value); err != nil || l.Advertise.IsUnspecified() || l.Advertise.Zone() != "" {
+				return fmt.Errorf("advertise must be an IP address that peers can reach, not %q", value)
+			}
+			l.Advertise = l.Advertise.Unmap()
+		case "readers":
+			if l.Readers, err = strconv.Atoi(value); err != nil || l.Readers < 1 || l.Readers > 64 || l.Network != "udp" {
+				return fmt.Errorf("readers must be 1 to 64, for udp only, not %q", value)
+			}
+		default:
+			return fmt.Errorf("has the option %q, but only advertise and readers are known", name)
+		}
+	}
+	return nil
+}
+
+// parseBackend reads the URI of a server: sip:[user@]host[:port][;transport=udp|tcp|tls]; sips: is another
+// spelling of transport=tls.
 func parseBackend(text string) (Backend, error) {
 	be := Backend{URI: text, Network: "udp", Capacity: Unlimited, Weight: 1}
 	scheme, rest, _ := strings.Cut(text, ":")
 	switch strings.ToLower(scheme) {
 	case "sip":
 	case "sips":
-		return be, fmt.Errorf("sips is not supported in this version: use sip: with transport=udp or transport=tcp")
+		be.Network = "tls"
 	default:
 		return be, fmt.Errorf("must be a SIP URI such as sip:10.1.1.180:8060;transport=tcp, not %q", text)
 	}
@@ -73,11 +111,25 @@ func parseBackend(text string) (Backend, error) {
 		return be, fmt.Errorf("must not have header fields (after ?)")
 	}
 	hostport, params, hasParams := strings.Cut(rest, ";")
-	err := be.parseHostPort(hostport)
-	if err == nil && hasParams {
-		be.Network, err = parseTransport(params)
+	if hasParams {
+		network, err := parseTransport(params)
+		switch {
+		case err != nil:
+			return be, err
+		case be.Network == "tls" && network == "udp":
+			return be, fmt.Errorf("sips cannot go over udp")
+		case be.Network != "tls":
+			be.Network = network
+		}
 	}
-	return be, err
+	if scheme = strings.ToLower(scheme); scheme == "sips" { // one spelling for one server
+		user := ""
+		if be.User != "" {
+			user = be.User + "@"
+		}
+		be.URI = "sip:" + user + hostport + ";transport=tls"
+	}
+	return be, be.parseHostPort(hostport)
 }
 
 // notUser reports whether r cannot stand in a user part (RFC 3261 25.1, user; no password).
@@ -124,7 +176,7 @@ func (be *Backend) parseHostPort(text string) error {
 		be.Host, be.Port = strings.ToLower(host), uint16(n)
 		return nil
 	}
-	be.Addr = netip.AddrPortFrom(addr.Unmap(), cmp.Or(uint16(n), sipPort))
+	be.Addr = netip.AddrPortFrom(addr.Unmap(), cmp.Or(uint16(n), defaultPort(be.Network)))
 	return nil
 }
 
@@ -164,11 +216,11 @@ func parseTransport(params string) (string, error) {
 			return "", fmt.Errorf("has two transport parameters")
 		}
 		switch network = strings.ToLower(value); network {
-		case "udp", "tcp":
-		case "tls", "ws", "wss", "sctp":
-			return "", fmt.Errorf("transport=%s is not supported in this version, only udp and tcp", network)
+		case "udp", "tcp", "tls":
+		case "ws", "wss", "sctp":
+			return "", fmt.Errorf("transport=%s is not supported, only udp, tcp and tls", network)
 		default:
-			return "", fmt.Errorf("transport must be udp or tcp, not %q", value)
+			return "", fmt.Errorf("transport must be udp, tcp or tls, not %q", value)
 		}
 	}
 	return network, nil

@@ -97,6 +97,7 @@ func (b *builder) build(raw *rawConfig) *Config {
 	b.advertise(c, raw.Advertise)
 	c.Secret = b.secret(raw.Secret)
 	b.dataDir(c, raw.DataDir)
+	b.tls(c, raw.TLS)
 	if raw.Admin != nil {
 		b.admin(c, raw.Admin.Listen)
 	}
@@ -111,6 +112,7 @@ func (b *builder) build(raw *rawConfig) *Config {
 		c.Clients.Allow = b.prefixes("clients.allow", raw.Clients.Allow)
 		b.rate("clients.rate", &c.Clients.Rate, raw.Clients.Rate)
 		b.rate("clients.total_rate", &c.Clients.TotalRate, raw.Clients.TotalRate)
+		b.count("clients.max_connections", &c.Clients.MaxConnections, raw.Clients.MaxConns, 1)
 	}
 	if raw.Failover != nil {
 		b.failover(&c.Failover, raw.Failover)
@@ -199,7 +201,7 @@ func (b *builder) admin(c *Config, raw *string) {
 	}
 	c.Admin.Listen = *raw
 	addr, err := netip.ParseAddrPort(*raw)
-	if err == nil && addr.Port() != 0 && slices.Contains(c.Listen, Listener{Network: "tcp", Addr: addr}) {
+	if err == nil && addr.Port() != 0 && (c.ListensOn("tcp", addr) || c.ListensOn("tls", addr)) {
 		b.fail("admin.listen", "is the address of a SIP listener")
 	}
 }

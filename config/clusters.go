@@ -102,7 +102,7 @@ func (b *builder) backend(c *Config, path string, raw rawBackend, seen map[serve
 	default:
 		seen[where] = path + ".uri"
 	}
-	if slices.Contains(c.Listen, Listener{Network: be.Network, Addr: be.Addr}) {
+	if c.ListensOn(be.Network, be.Addr) {
 		b.fail(path+".uri", "%s is an address this proxy listens on", be.Addr)
 	}
 	b.count(path+".capacity", &be.Capacity, raw.Capacity, 0)

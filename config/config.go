@@ -21,6 +21,7 @@ type Config struct {
 	Secret []string
 	// DataDir holds what must outlive a restart (the generated secret).
 	DataDir   string
+	TLS       TLS
 	Admin     Admin
 	Log       Log
 	Clients   Clients
@@ -32,9 +33,12 @@ type Config struct {
 	Clusters  []Cluster
 }
 
-// Advertised is the address that listener i has in Via and Record-Route: Advertise where the listener is bound to a
+// Advertised is the address that listener i has in Via and Record-Route: its own Advertise, else the common one where the listener is bound to a
 // wildcard or to an address of the same family (NAT), else the address it is bound to.
 func (c *Config) Advertised(i int) netip.Addr {
+	if own := c.Listen[i].Advertise; own.IsValid() {
+		return own
+	}
 	a := c.Listen[i].Addr.Addr()
 	if c.Advertise.IsValid() && (a.IsUnspecified() || a.Is4() == c.Advertise.Is4()) {
 		return c.Advertise
@@ -53,10 +57,32 @@ func (c *Config) Reaches(network string, addr netip.Addr) bool {
 	return false
 }
 
-// Listener is one SIP socket. Network is "udp" or "tcp".
+// Listener is one SIP socket. Network is "udp", "tcp" or "tls".
 type Listener struct {
-	Network string
-	Addr    netip.AddrPort
+	Network   string
+	Addr      netip.AddrPort
+	Advertise netip.Addr // for this listener alone; invalid when not given
+	Readers   int        // sockets that share the work of a UDP listener; 1 where not given
+}
+
+// ListensOn reports whether one of the listeners has that network and address.
+func (c *Config) ListensOn(network string, addr netip.AddrPort) bool {
+	for _, l := range c.Listen {
+		if l.Network == network && l.Addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// TLS is the certificate that TLS listeners show and that we show to servers, and whom we trust. Empty fields are not
+// given.
+type TLS struct {
+	Cert       string // PEM files
+	Key        string
+	ClientAuth string // none, request or require
+	ClientCA   string // of clients' certificates
+	ServerCA   string // of servers' certificates; the system's roots where empty
 }
 
 // Admin is the HTTP listener for metrics, health and reload; empty Listen turns it off.
@@ -77,6 +103,8 @@ type Clients struct {
 	Rate float64
 	// TotalRate is the same for all sources together.
 	TotalRate float64
+	// MaxConnections is how many connections one source address may have open.
+	MaxConnections int
 }
 
 // Failover bounds the placing of one INVITE.
@@ -96,6 +124,9 @@ type Failover struct {
 	T1 time.Duration
 	// TryingAfter is how long nothing may have been relayed before we send 100 Trying ourselves.
 	TryingAfter time.Duration
+	// TCPAbove is the size in bytes above which a request to a UDP server goes by TCP (RFC 3261 18.1.1); 0: none does, IP
+	// fragments it.
+	TCPAbove int
 	// RetryAfter is the value of Retry-After in a 480 of ours, whole seconds.
 	RetryAfter time.Duration
 }
@@ -216,7 +247,7 @@ const Unlimited = -1
 // Backend is one server, or a name that stands for one or more.
 type Backend struct {
 	URI      string         // as written in the file
-	Network  string         // "udp" or "tcp", from the URI's transport parameter
+	Network  string         // "udp", "tcp" or "tls", from the URI's scheme and transport parameter
 	Addr     netip.AddrPort // port 5060 where the URI has none; invalid for a name
 	Host     string         // the name in lower case, with the dot at its end if it has one; "" where the URI has an address
 	Port     uint16         // of a name; 0 where the URI has none

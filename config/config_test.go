@@ -37,10 +37,12 @@ func TestDefaults(t *testing.T) {
 		EjectAfter: 3, EjectFor: 10 * time.Second, EjectMax: 5 * time.Minute, HoldFor: time.Second,
 	}
 	want := &Config{
-		Listen:  []Listener{{Network: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:5060")}},
+		Listen:  []Listener{{Network: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:5060"), Readers: 1}},
 		DataDir: "/var/lib/test",
+		TLS:     TLS{ClientAuth: "none"},
 		Admin:   Admin{Listen: "127.0.0.1:9060"},
 		Log:     Log{Level: "info", Format: "json"},
+		Clients: Clients{MaxConnections: 256},
 		Failover: Failover{
 			FirstResponseTimeout: 500 * time.Millisecond, AnswerTimeout: time.Second, Deadline: 4 * time.Second, MaxAttempts: 5, ConnectTimeout: time.Second,
 			T1: 100 * time.Millisecond, TryingAfter: 150 * time.Millisecond, RetryAfter: 5 * time.Second,
@@ -84,14 +86,16 @@ func TestEverything(t *testing.T) {
 	want := &Config{
 		IDC: "上海-A",
 		Listen: []Listener{
-			{"udp", netip.MustParseAddrPort("0.0.0.0:5060")}, {"tcp", netip.MustParseAddrPort("0.0.0.0:5060")}, {"tcp", netip.MustParseAddrPort("[2001:db8::5]:0")},
+			{"udp", netip.MustParseAddrPort("0.0.0.0:5060"), netip.Addr{}, 2}, {"tcp", netip.MustParseAddrPort("0.0.0.0:5060"), netip.Addr{}, 1},
+			{"tcp", netip.MustParseAddrPort("[2001:db8::5]:0"), netip.Addr{}, 1}, {"tls", netip.MustParseAddrPort("10.9.9.9:5061"), netip.MustParseAddr("192.0.2.1"), 1},
 		},
 		Advertise: netip.MustParseAddr("10.1.0.5"),
 		Secret:    []string{"0123456789abcdef", "fedcba9876543210"},
 		DataDir:   "/data",
 		Log:       Log{"warn", "console"},
-		Clients:   Clients{[]netip.Prefix{prefix("10.0.0.0/8"), prefix("127.0.0.1/32"), prefix("2001:db8::1/128")}, 200, 50},
-		Failover:  Failover{time.Second, time.Second, 2 * time.Second, 3, 4 * time.Second, 5 * time.Millisecond, time.Minute, 7 * time.Second},
+		Clients:   Clients{[]netip.Prefix{prefix("10.0.0.0/8"), prefix("127.0.0.1/32"), prefix("2001:db8::1/128")}, 200, 50, 9},
+		TLS:       TLS{"/c.pem", "/k.pem", "require", "/ca.pem", "/sca.pem"},
+		Failover:  Failover{time.Second, time.Second, 2 * time.Second, 3, 4 * time.Second, 5 * time.Millisecond, time.Minute, 1300, 7 * time.Second},
 		Health:    base,
 		Sessions:  Sessions{90 * time.Minute, 2 * time.Second},
 		Otherwise: Otherwise{Cluster: "b"},

@@ -23,6 +23,8 @@ func defaults() *Config {
 			TryingAfter:          150 * time.Millisecond,
 			RetryAfter:           5 * time.Second,
 		},
+		Clients: Clients{MaxConnections: 256},
+		TLS:     TLS{ClientAuth: "none"},
 		Health: Health{
 			Interval:   2 * time.Second,
 			Timeout:    time.Second,

@@ -37,7 +37,8 @@ func NeedsRestart(old, new *Config) []string {
 
 // restartKeys are what is fixed when the sockets are opened and the logger is made.
 func restartKeys() []string {
-	return []string{"listen", "advertise", "secret", "data_dir", "admin.listen", "log.format", "failover.connect_timeout"}
+	return []string{"listen", "advertise", "secret", "data_dir", "tls.cert", "tls.key", "tls.client_auth", "tls.client_ca", "tls.server_ca",
+		"admin.listen", "log.format", "clients.max_connections", "failover.connect_timeout"}
 }
 
 func topFields(c *Config) []field {
@@ -47,19 +48,25 @@ func topFields(c *Config) []field {
 	}
 	var listen []string
 	for _, l := range c.Listen {
-		listen = append(listen, l.Network+"://"+l.Addr.String())
+		listen = append(listen, l.String())
 	}
 	fields := []field{
 		{"idc", c.IDC},
 		{"listen", strings.Join(listen, ", ")},
 		{"advertise", advertise},
 		{"data_dir", c.DataDir},
+		{"tls.cert", c.TLS.Cert},
+		{"tls.key", c.TLS.Key},
+		{"tls.client_auth", c.TLS.ClientAuth},
+		{"tls.client_ca", c.TLS.ClientCA},
+		{"tls.server_ca", c.TLS.ServerCA},
 		{"admin.listen", c.Admin.Listen},
 		{"log.level", c.Log.Level},
 		{"log.format", c.Log.Format},
 		{"clients.allow", joinPrefixes(c.Clients.Allow)},
 		{"clients.rate", rateText(c.Clients.Rate)},
 		{"clients.total_rate", rateText(c.Clients.TotalRate)},
+		{"clients.max_connections", strconv.Itoa(c.Clients.MaxConnections)},
 		{"failover.first_response_timeout", short(f.FirstResponseTimeout)},
 		{"failover.answer_timeout", short(f.AnswerTimeout)},
 		{"failover.deadline", short(f.Deadline)},
@@ -67,6 +74,7 @@ func topFields(c *Config) []field {
 		{"failover.connect_timeout", short(f.ConnectTimeout)},
 		{"failover.t1", short(f.T1)},
 		{"failover.trying_after", short(f.TryingAfter)},
+		{"failover.tcp_above", strconv.Itoa(f.TCPAbove)},
 		{"failover.retry_after", short(f.RetryAfter)},
 		{"sessions.max", short(c.Sessions.Max)},
 		{"sessions.bye_timeout", short(c.Sessions.ByeTimeout)},
@@ -74,6 +82,18 @@ func topFields(c *Config) []field {
 		{"otherwise.cluster", c.Otherwise.Cluster},
 	}
 	return append(fields, healthFields(c.Health)...)
+}
+
+// String is the listener as the file has it.
+func (l Listener) String() string {
+	s, sep := l.Network+"://"+l.Addr.String(), "?"
+	if l.Advertise.IsValid() {
+		s, sep = s+sep+"advertise="+l.Advertise.String(), "&"
+	}
+	if l.Readers != 1 {
+		s += sep + "readers=" + strconv.Itoa(l.Readers)
+	}
+	return s
 }
 
 func rateText(perSecond float64) string {

@@ -168,6 +168,9 @@ func changeLeaf(path string, v reflect.Value, n *int) (string, bool) {
 		return "", false
 	case reflect.Struct:
 		if v.NumField() > 0 && !v.Type().Field(0).IsExported() { // netip, CodeSet
+			if v.IsZero() {
+				return "", false
+			}
 			break
 		}
 		for i := range v.NumField() {

@@ -19,6 +19,7 @@ type rawConfig struct {
 	Advertise *string       `mapstructure:"advertise"`
 	Secret    oneOrMany     `mapstructure:"secret"`
 	DataDir   *string       `mapstructure:"data_dir"`
+	TLS       *rawTLS       `mapstructure:"tls"`
 	Admin     *rawAdmin     `mapstructure:"admin"`
 	Log       *rawLog       `mapstructure:"log"`
 	Clients   *rawClients   `mapstructure:"clients"`
@@ -34,6 +35,14 @@ type rawAdmin struct {
 	Listen *string `mapstructure:"listen"`
 }
 
+type rawTLS struct {
+	Cert       *string `mapstructure:"cert"`
+	Key        *string `mapstructure:"key"`
+	ClientAuth *string `mapstructure:"client_auth"`
+	ClientCA   *string `mapstructure:"client_ca"`
+	ServerCA   *string `mapstructure:"server_ca"`
+}
+
 type rawLog struct {
 	Level  *string `mapstructure:"level"`
 	Format *string `mapstructure:"format"`
@@ -43,6 +52,7 @@ type rawClients struct {
 	Allow     []string `mapstructure:"allow"`
 	Rate      *string  `mapstructure:"rate"`
 	TotalRate *string  `mapstructure:"total_rate"`
+	MaxConns  *int     `mapstructure:"max_connections"`
 }
 
 type rawFailover struct {
@@ -53,6 +63,7 @@ type rawFailover struct {
 	ConnectTimeout       *time.Duration `mapstructure:"connect_timeout"`
 	T1                   *time.Duration `mapstructure:"t1"`
 	TryingAfter          *time.Duration `mapstructure:"trying_after"`
+	TCPAbove             *int           `mapstructure:"tcp_above"`
 	RetryAfter           *time.Duration `mapstructure:"retry_after"`
 }
 

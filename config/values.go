@@ -108,6 +108,31 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
+// tls reads the certificate files' names; whether the files can be used shows when they are loaded.
+func (b *builder) tls(c *Config, raw *rawTLS) {
+	if raw != nil {
+		for dst, src := range map[*string]*string{&c.TLS.Cert: raw.Cert, &c.TLS.Key: raw.Key, &c.TLS.ClientCA: raw.ClientCA, &c.TLS.ServerCA: raw.ServerCA} {
+			if src != nil {
+				*dst = *src
+			}
+		}
+		oneOf(b, "tls.client_auth", &c.TLS.ClientAuth, raw.ClientAuth, "none", "request", "require")
+	}
+	switch t := c.TLS; {
+	case (t.Cert == "") != (t.Key == ""):
+		b.fail("tls", "cert and key must be given together")
+	case t.ClientAuth != "none" && t.ClientCA == "":
+		b.fail("tls.client_auth", "needs client_ca: whose certificates are good")
+	case t.ClientAuth == "none" && t.ClientCA != "":
+		b.fail("tls.client_ca", "does nothing without client_auth: request or require")
+	}
+	for i, l := range c.Listen {
+		if l.Network == "tls" && c.TLS.Cert == "" {
+			b.fail(index("listen", i), "a tls listener needs tls.cert and tls.key")
+		}
+	}
+}
+
 // rate reads a number of requests in a unit of time, such as 200/s, 30/m or 1000/h.
 func (b *builder) rate(path string, dst *float64, raw *string) {
 	if raw == nil {
@@ -134,6 +159,7 @@ func (b *builder) failover(f *Failover, raw *rawFailover) {
 	b.duration("failover.connect_timeout", &f.ConnectTimeout, raw.ConnectTimeout, 1)
 	b.duration("failover.t1", &f.T1, raw.T1, time.Millisecond)
 	b.duration("failover.trying_after", &f.TryingAfter, raw.TryingAfter, 1)
+	b.count("failover.tcp_above", &f.TCPAbove, raw.TCPAbove, 0)
 	b.duration("failover.retry_after", &f.RetryAfter, raw.RetryAfter, time.Second)
 	if f.RetryAfter%time.Second != 0 {
 		b.fail("failover.retry_after", "must be whole seconds, not %s", f.RetryAfter)

@@ -55,10 +55,13 @@ func (p *Proxy) parseBranch(text []byte) (b branchID, loop uint32, ok bool) {
 func (p *Proxy) loopHash(m *message.Message) uint32 {
 	var h maphash.Hash
 	h.SetSeed(p.seed)
-	for _, s := range [...]message.Span{m.URI, m.FromTag, m.ToTag, m.CallID.Value, m.CSeq.Value} {
+	for _, s := range [...]message.Span{m.URI, m.FromTag, m.ToTag, m.CallID.Value} {
 		_, _ = h.Write(m.Bytes(s))
 		_ = h.WriteByte(0)
 	}
+	var cseq [4]byte // without the method
+	binary.BigEndian.PutUint32(cseq[:], m.CSeqNumber)
+	_, _ = h.Write(cseq[:])
 	if m.HasRoute() { // a request in a dialog that spirals through here differs in its topmost Route alone
 		var spans [8]message.Span
 		if routes, _ := m.Routes(spans[:0]); len(routes) > 0 {

@@ -53,6 +53,7 @@ type Failover struct {
 	Answer        time.Duration // the same for a server that has sent a provisional response only
 	Deadline      time.Duration // for the final response, all attempts together
 	MaxAttempts   int
+	TCPAbove      int           // bytes above which a request to a UDP server goes by TCP; 0: none does
 	T1            time.Duration // first retransmission interval towards servers
 	TryingAfter   time.Duration
 	RetryAfter    time.Duration

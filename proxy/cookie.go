@@ -67,12 +67,20 @@ func tagHash(tag []byte) uint32 {
 	return h
 }
 
+// The flags byte: two bits of transport for each side, then the address families.
 const (
-	cookieServerTCP = 1 << iota
-	cookieClientTCP
-	cookieServer6
-	cookieClient6
+	cookieServer  = 0 // shift
+	cookieClient  = 2 // shift
+	cookieServer6 = 1 << 4
+	cookieClient6 = 1 << 5
 )
+
+// protoBits and protoAt keep a transport in two bits.
+func protoBits(p transport.Proto, shift int) byte { return byte(p-transport.UDP) & 3 << shift }
+
+func protoAt(flags byte, shift int) transport.Proto {
+	return transport.UDP + transport.Proto(flags>>shift&3)
+}
 
 // append appends the cookie's text, which is unreserved characters only (RFC 3261 25.1), for the dialog of that Call-ID.
 func (k *keys) append(dst []byte, c *cookie, callID []byte) []byte {
@@ -80,13 +88,7 @@ func (k *keys) append(dst []byte, c *cookie, callID []byte) []byte {
 	b := append(raw[:0], k.list[0].id, 0, c.server.Local<<4|c.client.Local&15)
 	b = binary.BigEndian.AppendUint32(b, c.backend)
 	b = binary.BigEndian.AppendUint32(b, c.tag)
-	flags := byte(0)
-	if c.server.Proto == transport.TCP {
-		flags |= cookieServerTCP
-	}
-	if c.client.Proto == transport.TCP {
-		flags |= cookieClientTCP
-	}
+	flags := protoBits(c.server.Proto, cookieServer) | protoBits(c.client.Proto, cookieClient)
 	b = appendAddr(b, c.server.Remote, &flags, cookieServer6)
 	b = appendAddr(b, c.client.Remote, &flags, cookieClient6)
 	b = binary.BigEndian.AppendUint16(b, c.callback)
@@ -125,8 +127,8 @@ func (k *keys) parse(text, callID []byte) (c cookie, ok bool) {
 	flags := r.byte()
 	local := r.byte()
 	c.backend, c.tag = r.uint32(), r.uint32()
-	c.server = transport.Flow{Proto: protoOf(flags&cookieServerTCP != 0), Local: local >> 4, Remote: r.addr(flags&cookieServer6 != 0)}
-	c.client = transport.Flow{Proto: protoOf(flags&cookieClientTCP != 0), Local: local & 15, Remote: r.addr(flags&cookieClient6 != 0)}
+	c.server = transport.Flow{Proto: protoAt(flags, cookieServer), Local: local >> 4, Remote: r.addr(flags&cookieServer6 != 0)}
+	c.client = transport.Flow{Proto: protoAt(flags, cookieClient), Local: local & 15, Remote: r.addr(flags&cookieClient6 != 0)}
 	c.callback = r.uint16()
 	return c, r.ok && len(r.b) == 0
 }
@@ -142,13 +144,6 @@ func (k *keys) verify(body, mac, callID []byte) bool {
 		}
 	}
 	return false
-}
-
-func protoOf(tcp bool) transport.Proto {
-	if tcp {
-		return transport.TCP
-	}
-	return transport.UDP
 }
 
 // reader takes numbers off a slice; ok turns false at its end.

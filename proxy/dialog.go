@@ -12,6 +12,10 @@ import (
 // ackBranch begins the branch of an ACK that we send without a transaction; its answer, if one comes, finds nothing.
 const ackBranch = magic + "mqa"
 
+// timerEAtT2 is how long timer E takes to come to T2 (RFC 3261 17.1.2.2): a request other than INVITE that has no answer by
+// then gets a 100, and none before (RFC 4320 4.1).
+const timerEAtT2 = 7 * transaction.T1
+
 // inDialog relays a request whose topmost Route is ours, by the flows that the cookie pins, whatever Contact and Route say
 // beyond that.
 func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
@@ -64,6 +68,7 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 	if fromClient {
 		t1 = f.T1.Milliseconds()
 	}
+	d.tryingAt = now + timerEAtT2
 	if m.Method == message.Invite {
 		d.tryingAt = now + f.TryingAfter.Milliseconds()
 	}

@@ -55,7 +55,7 @@ func (p *Proxy) target(w *worker, m *message.Message, b *balancer.Backend) []byt
 // 5658), the server's topmost.
 func (p *Proxy) appendRecordRoute(dst []byte, m *message.Message, d *tx, b *branch) []byte {
 	var buf [96]byte
-	c := cookie{backend: b.backend.ID(), tag: tagHash(m.Bytes(m.FromTag)), server: b.flow, client: d.from, callback: viaPort(m)}
+	c := cookie{backend: b.backend.ID(), tag: tagHash(m.Bytes(m.FromTag)), server: b.flow, client: d.from, callback: viaPort(m, d.from.Proto)}
 	if !d.from.Proto.Reliable() {
 		c.client = d.replyTo
 	}
@@ -76,8 +76,19 @@ func (p *Proxy) appendRecordRoute(dst []byte, m *message.Message, d *tx, b *bran
 // towards is the flow to a server: from the listener that the client came in on when it fits, else from the first that
 // does.
 func (p *Proxy) towards(network string, to netip.AddrPort, preferred uint8) (transport.Flow, bool) {
-	f := transport.Flow{Proto: protoOf(network == "tcp"), Local: preferred, Remote: to}
+	f := transport.Flow{Proto: ProtoOf(network), Local: preferred, Remote: to}
 	return f, p.fit(&f)
+}
+
+// ProtoOf is the transport that a configuration calls "udp", "tcp" or "tls".
+func ProtoOf(network string) transport.Proto {
+	switch network {
+	case "tcp":
+		return transport.TCP
+	case "tls":
+		return transport.TLS
+	}
+	return transport.UDP
 }
 
 // fit makes a flow leave from a listener of its transport and address family; false when there is none.

@@ -116,7 +116,7 @@ func newLab(t testing.TB, s setup) *lab {
 	}
 	for _, text := range s.listen {
 		proto, addr, _ := strings.Cut(text, " ")
-		o.Listeners = append(o.Listeners, Listener{Proto: protoOf(proto == "tcp"), Bind: netip.MustParseAddrPort(addr)})
+		o.Listeners = append(o.Listeners, Listener{Proto: ProtoOf(proto), Bind: netip.MustParseAddrPort(addr)})
 	}
 	l.p = newProxy(o)
 	l.net.listeners = o.Listeners
@@ -261,7 +261,7 @@ func (n *fakeNet) Send(f transport.Flow, b []byte) (uint64, error) {
 	}
 	to := f.Remote
 	var conn uint64
-	if f.Proto == transport.TCP {
+	if f.Proto.Reliable() {
 		if c, ok := n.conns[f.Conn]; ok {
 			conn, to = f.Conn, c.Remote
 		} else if conn = n.find(f.Remote); conn == 0 {
@@ -275,7 +275,7 @@ func (n *fakeNet) Send(f transport.Flow, b []byte) (uint64, error) {
 func (n *fakeNet) Find(proto transport.Proto, remote netip.AddrPort) (uint64, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if proto != transport.TCP {
+	if !proto.Reliable() {
 		return 0, false
 	}
 	c := n.find(remote)

@@ -98,8 +98,11 @@ func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.L
 		flow, fits := p.towards(b.Network(), b.Addr(), d.from.Local)
 		d.cur = branch{attempt: uint8(len(c.attempts)), flow: flow, sent: now, backend: b}
 		if fits {
-			d.cur.Start(true, flow.Proto.Reliable(), f.T1.Milliseconds(), f.FirstResponse.Milliseconds(), now)
 			w.out = p.appendRequest(w.out[:0], w, m, pr, &d.cur)
+			if f.TCPAbove > 0 && len(w.out) > f.TCPAbove && p.byTCP(&d.cur.flow) {
+				w.out = p.appendRequest(w.out[:0], w, m, pr, &d.cur)
+			}
+			d.cur.Start(true, d.cur.flow.Proto.Reliable(), f.T1.Milliseconds(), f.FirstResponse.Milliseconds(), now)
 			if p.sendBranch(&d.cur, w.out) {
 				return true
 			}
@@ -115,6 +118,17 @@ func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.L
 		}
 	}
 	return false
+}
+
+// byTCP makes a UDP flow one over TCP, for a request that is large (RFC 3261 18.1.1); false when it is none, or there is no
+// listener for it. The cookie then keeps the dialog on TCP.
+func (p *Proxy) byTCP(f *transport.Flow) bool {
+	t := transport.Flow{Proto: transport.TCP, Local: f.Local, Remote: f.Remote}
+	if f.Proto != transport.UDP || !p.fit(&t) {
+		return false
+	}
+	*f = t
+	return true
 }
 
 // Why an attempt ended without an answer, as logs and metrics spell it; an answer is spelled by its code.

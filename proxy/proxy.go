@@ -6,11 +6,13 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +41,8 @@ type Listener struct {
 	Proto     transport.Proto
 	Bind      netip.AddrPort
 	Advertise netip.Addr
+	TLS       *tls.Config // a TLS listener's certificates
+	Readers   int         // sockets that share a UDP listener's work; 1 when 0
 }
 
 // Options make a Proxy; all but the numbers must be given.
@@ -50,8 +54,10 @@ type Options struct {
 	Observer        Observer
 	Log             *zap.Logger
 	Routing         *Routing
-	ConnectTimeout  time.Duration // of a TCP connect; transport's default when 0
-	MaxTransactions int           // at a time, the absorbing ones too; 1<<20 when 0
+	ClientTLS       func(netip.AddrPort) *tls.Config // for connections that we make; nil: the system's roots
+	MaxConnections  int                              // from one source address; transport's default when 0
+	ConnectTimeout  time.Duration                    // of a TCP connect; transport's default when 0
+	MaxTransactions int                              // at a time, the absorbing ones too; 1<<20 when 0
 }
 
 // Proxy is the engine. All its exported methods are safe for concurrent use.
@@ -100,9 +106,9 @@ type local struct {
 // New opens the sockets. Run serves them.
 func New(o Options) (*Proxy, error) {
 	p := newProxy(o)
-	to := transport.Options{Handler: p, Log: o.Log, ConnectTimeout: o.ConnectTimeout}
+	to := transport.Options{Handler: p, Log: o.Log, ConnectTimeout: o.ConnectTimeout, ClientTLS: o.ClientTLS, MaxConnsPerSource: o.MaxConnections}
 	for _, l := range o.Listeners {
-		to.Listeners = append(to.Listeners, transport.Listener{Proto: l.Proto, Addr: l.Bind})
+		to.Listeners = append(to.Listeners, transport.Listener{Proto: l.Proto, Addr: l.Bind, TLS: l.TLS, Readers: l.Readers})
 	}
 	set, err := transport.Listen(to)
 	if err != nil {
@@ -137,8 +143,8 @@ func (p *Proxy) attach(n network, bound func(int) netip.AddrPort) {
 		loc := local{proto: l.Proto, addr: a, is4: a.Addr().Is4(), sentBy: a.String()}
 		loc.via = fmt.Appendf(nil, "Via: SIP/2.0/%s %s;branch=", l.Proto, a)
 		param := ""
-		if l.Proto == transport.TCP {
-			param = ";transport=tcp"
+		if l.Proto.Reliable() { // transport=tls, which RFC 3261 26.2.2 deprecates, is what every stack understands
+			param = ";transport=" + strings.ToLower(l.Proto.String())
 		}
 		loc.rrTail = fmt.Appendf(nil, "@%s%s;lr>\r\n", a, param)
 		loc.contact = fmt.Sprintf("sip:%s%s", a, param)

@@ -78,9 +78,10 @@ func (p *Proxy) outOfDialog(w *worker, from transport.Flow, routes []message.Spa
 	}
 }
 
+// isSIP: a sips: URI asks for TLS on every hop, which we do not promise; sip: over TLS is served.
 func isSIP(uri []byte) bool {
-	_, ok := message.ParseURI(uri)
-	return ok
+	u, ok := message.ParseURI(uri)
+	return ok && !u.Secure
 }
 
 // badExtension is RFC 3261 16.3 step 5: there is no extension that a proxy must know to serve MRCPv2.
@@ -178,13 +179,16 @@ func (p *Proxy) replyFlow(m *message.Message, from transport.Flow) transport.Flo
 	if !from.Proto.Reliable() && !m.Via.RPort.Empty() {
 		return from
 	}
-	from.Remote = netip.AddrPortFrom(from.Remote.Addr(), viaPort(m))
+	from.Remote = netip.AddrPortFrom(from.Remote.Addr(), viaPort(m, from.Proto))
 	return from
 }
 
-func viaPort(m *message.Message) uint16 {
-	if m.Via.Port != 0 {
+func viaPort(m *message.Message, proto transport.Proto) uint16 {
+	switch {
+	case m.Via.Port != 0:
 		return uint16(m.Via.Port)
+	case proto == transport.TLS:
+		return 5061
 	}
 	return 5060
 }

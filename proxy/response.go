@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -28,7 +29,7 @@ func (p *Proxy) response(w *worker, _ transport.Flow) {
 	}
 	d := &pr.Data
 	b := d.branch(id.attempt)
-	if b == nil || d.kind != own && m.ViaFields < 2 && m.Via.Next == 0 { // 16.7 step 3: nobody stands behind us
+	if b == nil || !p.at(b.flow).wrote(m) || d.kind != own && m.ViaFields < 2 && m.Via.Next == 0 { // 16.7 step 3: nobody stands behind us
 		p.obs.Dropped(DropStray)
 		return
 	}
@@ -37,13 +38,31 @@ func (p *Proxy) response(w *worker, _ transport.Flow) {
 		if m.Status >= 200 {
 			b.CancelResponse()
 		}
-	case d.method != message.Other && string(method) != d.method.String():
+	case string(method) != p.methodOf(w, pr): // 17.1.3
 		p.obs.Dropped(DropStray)
 		return
 	default:
 		p.branchResponse(s, w, pr, b)
 	}
 	p.arm(s, pr)
+}
+
+// wrote reports whether the sent-by of a response's topmost Via is one that we write (RFC 3261 18.1.2).
+func (l *local) wrote(m *message.Message) bool {
+	a, ok := message.ParseHost(m.Bytes(m.Via.Host))
+	return ok && l.addr == netip.AddrPortFrom(a, viaPort(m, l.proto))
+}
+
+// methodOf is the method of a pair's request; "" when it is one that we do not know and the request is not kept any more,
+// since no response is waited for.
+func (p *Proxy) methodOf(w *worker, pr *pair) string {
+	if pr.Data.method != message.Other {
+		return pr.Data.method.String()
+	}
+	if m := p.kept(w, pr); m != nil {
+		return string(m.Bytes(m.MethodText))
+	}
+	return ""
 }
 
 // branch is the branch of that number, or nil.
@@ -142,26 +161,32 @@ func (p *Proxy) pass(s *shard, w *worker, pr *pair, now transaction.Time) {
 	p.respond(s, pr, w.m.Status, w.out, now)
 }
 
-// hide503 passes a 503 on as 480: it says that the server is out of service, and would be taken to say that we are (RFC
-// 3261 16.7, 21.5.4). Both end a dialog's usage (RFC 5057 5.1).
-func (p *Proxy) hide503(s *shard, w *worker, pr *pair, now transaction.Time) {
+// passAs passes a response on under another code.
+func (p *Proxy) passAs(code int, s *shard, w *worker, pr *pair, now transaction.Time) {
 	w.ins = w.m.AppendResponse(w.ins[:0])
-	w.out = append(append(w.out[:0], "SIP/2.0 480 Temporarily Unavailable\r\n"...), w.ins[w.m.Headers:]...)
-	p.respond(s, pr, 480, w.out, now)
+	w.out = append(strconv.AppendInt(append(w.out[:0], "SIP/2.0 "...), int64(code), 10), ' ')
+	w.out = append(append(append(w.out, message.ReasonPhrase(code)...), "\r\n"...), w.ins[w.m.Headers:]...)
+	p.respond(s, pr, code, w.out, now)
 }
 
 // relayResponse is a response to a request in a dialog.
 func (p *Proxy) relayResponse(s *shard, w *worker, pr *pair, now transaction.Time) {
 	m, d := &w.m, &pr.Data
-	if m.Status == 100 || m.Status < 200 && pr.Server.Final() {
+	if m.Status == 100 || m.Status < 200 && (pr.Server.Final() || d.method != message.Invite) { // RFC 4320 4.1
 		return
 	}
 	if pr.Server.Final() && !(pr.Server.State == transaction.Accepted && m.Status < 300) {
 		return // answered by us meanwhile
 	}
-	if m.Status == 503 {
-		p.hide503(s, w, pr, now)
-	} else {
+	switch {
+	case m.Status == 503:
+		// It says that the server is out of service, and would be taken to say that we are (RFC 3261 16.7, 21.5.4). 480
+		// ends a dialog's usage, too (RFC 5057 5.1).
+		p.passAs(480, s, w, pr, now)
+	case m.Status == 408 && d.method != message.Invite:
+		// It may not be sent (RFC 4320 4.2). 481 ends the dialog, too (RFC 3261 12.2.1.2).
+		p.passAs(481, s, w, pr, now)
+	default:
 		p.pass(s, w, pr, now)
 	}
 	if m.Status < 200 {

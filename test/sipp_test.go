@@ -100,6 +100,8 @@ type clientRun struct {
 	hold     time.Duration
 	scenario string // uac_mrcp.xml when empty
 	ua       string // ASR_MRCP_CLIENT_FS_BAIDU when empty
+	to       string // the daemon when empty
+	extra    []string
 }
 
 // sippClient runs host 5 as the client, from one socket, to its end.
@@ -118,9 +120,12 @@ func (l *lab) startClient(r clientRun) func() figures {
 	if r.ua == "" {
 		r.ua = "ASR_MRCP_CLIENT_FS_BAIDU"
 	}
-	c := l.sipp("-sf", scen(l.t, r.scenario), l.proxyAddr(), "-i", l.ip(5), "-p", "5070", "-t", sippTransport[r.network], "-r", strconv.Itoa(r.rate),
+	if r.to == "" {
+		r.to = l.proxyAddr()
+	}
+	c := l.sipp(append([]string{"-sf", scen(l.t, r.scenario), r.to, "-i", l.ip(5), "-p", "5070", "-t", sippTransport[r.network], "-r", strconv.Itoa(r.rate),
 		"-m", strconv.Itoa(r.calls), "-d", strconv.Itoa(int(r.hold.Milliseconds())), "-l", "100000", "-key", "ua", r.ua, "-key", "resource", "speechrecog",
-		"-stf", stat, "-deadcall_wait", "0", "-trace_err", "-error_file", stat+".err", "-timeout", "120s")
+		"-stf", stat, "-deadcall_wait", "0", "-trace_err", "-error_file", stat + ".err", "-timeout", "120s"}, r.extra...)...)
 	if err := c.Start(); err != nil {
 		l.t.Fatal(err)
 	}
@@ -147,8 +152,12 @@ func (l *lab) sipp(args ...string) *exec.Cmd {
 	return c
 }
 
+// scen is the path of a scenario: one of test/sipp, or a file elsewhere.
 func scen(t *testing.T, name string) string {
 	t.Helper()
+	if filepath.IsAbs(name) {
+		return name
+	}
 	p, err := filepath.Abs(filepath.Join("sipp", name))
 	if err != nil {
 		t.Fatal(err)

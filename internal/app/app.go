@@ -53,6 +53,7 @@ type App struct {
 	bal      *balancer.Balancer
 	health   *health.Runner
 	sessions *session.Table
+	certs    *transport.Certificates
 	proxy    *proxy.Proxy
 	metrics  *metrics.Metrics
 	admin    *admin.Server
@@ -80,13 +81,21 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.certs, err = transport.LoadCertificates(certificateFiles(cfg)); err != nil {
+		return nil, err
+	}
 	var listeners []proxy.Listener
 	for i, l := range cfg.Listen {
-		listeners = append(listeners, proxy.Listener{Proto: protoOf(l.Network), Bind: l.Addr, Advertise: cfg.Advertised(i)})
+		pl := proxy.Listener{Proto: proxy.ProtoOf(l.Network), Bind: l.Addr, Advertise: cfg.Advertised(i), Readers: l.Readers}
+		if l.Network == "tls" {
+			pl.TLS = a.certs.ServerConfig()
+		}
+		listeners = append(listeners, pl)
 	}
 	a.proxy, err = proxy.New(proxy.Options{
 		Listeners: listeners, Secrets: secrets, Balancer: calls{a}, Sessions: a.sessions, Observer: observer{a.metrics, a.log},
 		Log: a.log, Routing: routing(cfg), ConnectTimeout: cfg.Failover.ConnectTimeout,
+		ClientTLS: a.clientTLS, MaxConnections: cfg.Clients.MaxConnections,
 	})
 	if err != nil {
 		return nil, err
@@ -193,6 +202,9 @@ func (a *App) reload(cause string) error {
 		return err
 	}
 	old := a.cfg.Load()
+	if err := a.certs.Reload(); err != nil { // the files may be new though their names are not
+		return err
+	}
 	changes := config.Diff(old, cfg)
 	if len(changes) == 0 {
 		a.log.Info("configuration reloaded, nothing changed", zap.String("cause", cause))

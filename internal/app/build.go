@@ -9,15 +9,7 @@ import (
 	"mrcproxy/health/probe"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/proxy"
-	"mrcproxy/proxy/transport"
 )
-
-func protoOf(network string) transport.Proto {
-	if network == "tcp" {
-		return transport.TCP
-	}
-	return transport.UDP
-}
 
 // balancerSpec is the configuration as the balancer sees it, with what the names among the servers stand for now. skipped
 // says which addresses of names are left out, and why.
@@ -46,7 +38,7 @@ func routing(c *config.Config) *proxy.Routing {
 		Allow:     c.Clients.Allow,
 		Rate:      proxy.Rate{PerSource: c.Clients.Rate, Total: c.Clients.TotalRate},
 		Otherwise: proxy.Otherwise{Reject: c.Otherwise.Reject, Cluster: c.Otherwise.Cluster},
-		Failover: proxy.Failover{FirstResponse: f.FirstResponseTimeout, Answer: f.AnswerTimeout, Deadline: f.Deadline, MaxAttempts: f.MaxAttempts, T1: f.T1,
+		Failover: proxy.Failover{FirstResponse: f.FirstResponseTimeout, Answer: f.AnswerTimeout, Deadline: f.Deadline, MaxAttempts: f.MaxAttempts, TCPAbove: f.TCPAbove, T1: f.T1,
 			TryingAfter: f.TryingAfter, RetryAfter: f.RetryAfter, Bye: c.Sessions.ByeTimeout},
 	}
 	for _, cr := range c.Routes {

@@ -82,7 +82,7 @@ func (e *expansion) refuse(b config.Backend, addr netip.AddrPort) string {
 	if by, ok := e.taken[addr]; ok {
 		return "is in the cluster already, for " + by
 	}
-	if slices.Contains(e.config.Listen, config.Listener{Network: b.Network, Addr: addr}) {
+	if e.config.ListensOn(b.Network, addr) {
 		return "is an address this proxy listens on"
 	}
 	return ""
@@ -120,8 +120,8 @@ func literal(b config.Backend, addr netip.AddrPort) string {
 		uri += b.User + "@"
 	}
 	uri += addr.String()
-	if b.Network == "tcp" {
-		uri += ";transport=tcp"
+	if b.Network != "udp" {
+		uri += ";transport=" + b.Network
 	}
 	return uri
 }

@@ -14,13 +14,16 @@ import (
 // DefaultPort is the port where neither the name nor an SRV record gives one (RFC 3261 19.1.2).
 const DefaultPort = 5060
 
+// DefaultTLSPort is the same for TLS.
+const DefaultTLSPort = 5061
+
 // Name is what is looked up. It is comparable; two that are equal share one answer.
 type Name struct {
 	// Host is in lower case. With a dot at its end it is absolute: the search list of resolv.conf is not tried.
 	Host string
 	// Port is that of all addresses; 0: SRV records say, and where there are none it is DefaultPort.
 	Port uint16
-	// Network is "udp" or "tcp", and selects the SRV records.
+	// Network is "udp", "tcp" or "tls", and selects the SRV records.
 	Network string
 	// IPv4 and IPv6 are the kinds of addresses that are of use.
 	IPv4, IPv6 bool
@@ -32,10 +35,25 @@ func (n Name) String() string {
 	if n.Port != 0 {
 		s = "sip:" + net.JoinHostPort(n.Host, strconv.Itoa(int(n.Port)))
 	}
-	if n.Network == "tcp" {
-		s += ";transport=tcp"
+	if n.Network != "udp" {
+		s += ";transport=" + n.Network
 	}
 	return s
+}
+
+// service is the name of the SRV records (RFC 3263 4.1, 4.2).
+func (n Name) service() string {
+	if n.Network == "tls" {
+		return "_sips._tcp"
+	}
+	return "_sip._" + n.Network
+}
+
+func (n Name) defaultPort() uint16 {
+	if n.Network == "tls" {
+		return DefaultTLSPort
+	}
+	return DefaultPort
 }
 
 // Target is one address of a name.

@@ -62,7 +62,7 @@ func (l *lookup) run(ctx context.Context) ([]Target, error) {
 }
 
 func (l *lookup) walk(ctx context.Context) []Target {
-	if targets := l.at(l.wanted(l.r.system.lookupHosts(l.name.Host)), cmp.Or(l.name.Port, DefaultPort), service{}); targets != nil {
+	if targets := l.at(l.wanted(l.r.system.lookupHosts(l.name.Host)), cmp.Or(l.name.Port, l.name.defaultPort()), service{}); targets != nil {
 		l.oldAt(l.now.Add(hostsTTL))
 		return targets
 	}
@@ -78,7 +78,7 @@ func (l *lookup) walk(ctx context.Context) []Target {
 // candidate looks up one absolute name; found: it is the one that is meant.
 func (l *lookup) candidate(ctx context.Context, name string) (targets []Target, found bool) {
 	if l.name.Port == 0 {
-		a, err := l.ask(ctx, question{"_sip._" + l.name.Network + "." + name, dns.TypeSRV})
+		a, err := l.ask(ctx, question{l.name.service() + "." + name, dns.TypeSRV})
 		if err != nil {
 			return nil, false
 		}
@@ -86,7 +86,7 @@ func (l *lookup) candidate(ctx context.Context, name string) (targets []Target, 
 			return l.services(ctx, a.services), true
 		}
 	}
-	targets = l.at(l.addresses(ctx, name), cmp.Or(l.name.Port, DefaultPort), service{})
+	targets = l.at(l.addresses(ctx, name), cmp.Or(l.name.Port, l.name.defaultPort()), service{})
 	return targets, targets != nil
 }
 

@@ -89,11 +89,17 @@ func compactOf(name string) byte {
 	return 0
 }
 
-// Routes appends the Route values (name-addr with parameters) to dst, topmost first, at most the values of the first four
-// fields, and reports whether all could be read.
+// Routes appends the Route values (name-addr with parameters) to dst, topmost first, and reports whether all could be read.
 func (m *Message) Routes(dst []Span) ([]Span, bool) {
+	ok := true
+	if m.nroutes == maxRouteLines { // there may be more than the scan keeps
+		m.eachField("route", 0, func(l Line) bool {
+			dst, ok = values(m.Raw, l.Value, dst)
+			return ok
+		})
+		return dst, ok
+	}
 	for _, l := range m.routes[:m.nroutes] {
-		var ok bool
 		if dst, ok = values(m.Raw, l.Value, dst); !ok {
 			return dst, false
 		}

@@ -148,7 +148,7 @@ func TestRoutes(t *testing.T) {
 		})
 	}
 	m := mustScan(t, request("Route: <sip:1>", "Route: <sip:2>", "Route: <sip:3>", "Route: <sip:4>", "Route: <sip:5>"))
-	if r, ok := m.Routes(nil); len(r) != maxRouteLines || !ok {
+	if r, ok := m.Routes(nil); len(r) != 5 || !ok { // more than the scan keeps
 		t.Errorf("%d of 5 fields, %v", len(r), ok)
 	}
 }
