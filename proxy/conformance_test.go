@@ -237,9 +237,9 @@ func TestAnswersLeaveWhereTheyCame(t *testing.T) {
 	inLab(t, s, func(l *lab) {
 		srv := l.udp(serverA)
 		for local := range uint8(4) {
-			c := l.udp("127.0.0.131:6000")
+			c := l.udp("127.0.0.131:600" + string('0'+rune(local)))
 			if local > 1 {
-				c = l.dials("127.0.0.131:6000", "127.0.0.131:5091")
+				c = l.dials(c.sentBy, "127.0.0.131:5091")
 			}
 			c.local = local
 			want := c.flow()

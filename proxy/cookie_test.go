@@ -14,8 +14,8 @@ import (
 func someCookies() []cookie {
 	v4, v6 := netip.MustParseAddrPort("10.1.1.180:8060"), netip.MustParseAddrPort("[2001:db8::5]:5090")
 	var l []cookie
-	for _, sp := range []transport.Proto{transport.UDP, transport.TCP} {
-		for _, cp := range []transport.Proto{transport.UDP, transport.TCP} {
+	for _, sp := range []transport.Proto{transport.UDP, transport.TCP, transport.TLS} {
+		for _, cp := range []transport.Proto{transport.UDP, transport.TCP, transport.TLS} {
 			for _, sa := range []netip.AddrPort{v4, v6} {
 				for _, ca := range []netip.AddrPort{v4, v6} {
 					l = append(l, cookie{backend: 0xdeadbeef, tag: 7, callback: 5091, server: transport.Flow{Proto: sp, Local: 15, Remote: sa},

@@ -44,7 +44,7 @@ func (q *errorQueue) next(raw syscall.RawConn) (head []byte, to netip.AddrPort, 
 }
 
 // extendedError returns the error number in the control message that comes with
-// an error, 0 when there is none.
+// an error, 0 when there is none or it is to be ignored.
 func extendedError(oob []byte) syscall.Errno {
 	for len(oob) > 0 {
 		hdr, data, rest, err := unix.ParseOneSocketControlMessage(oob)
@@ -54,11 +54,21 @@ func extendedError(oob []byte) syscall.Errno {
 		recverr := hdr.Level == unix.IPPROTO_IP && hdr.Type == unix.IP_RECVERR ||
 			hdr.Level == unix.IPPROTO_IPV6 && hdr.Type == unix.IPV6_RECVERR
 		if recverr && len(data) >= int(unsafe.Sizeof(unix.SockExtendedErr{})) {
-			return syscall.Errno((*unix.SockExtendedErr)(unsafe.Pointer(&data[0])).Errno)
+			return meaning((*unix.SockExtendedErr)(unsafe.Pointer(&data[0])))
 		}
 		oob = rest
 	}
 	return 0
+}
+
+// meaning returns an error's number, 0 for ICMP's "time exceeded": a routing loop
+// that mends itself is not the peer's fault (RFC 3261 section 18.4).
+func meaning(e *unix.SockExtendedErr) syscall.Errno {
+	const timeExceeded, timeExceeded6 = 11, 3
+	if e.Origin == unix.SO_EE_ORIGIN_ICMP && e.Type == timeExceeded || e.Origin == unix.SO_EE_ORIGIN_ICMP6 && e.Type == timeExceeded6 {
+		return 0
+	}
+	return syscall.Errno(e.Errno)
 }
 
 // drain hands the errors that wait to the Handler, and says whether there were
