@@ -285,6 +285,66 @@ func TestCancelTag(t *testing.T) {
 	})
 }
 
+// TestStateless is RFC 3261 8.2.7: what is refused without a transaction gets the same answer each time it comes, is never
+// sent by a timer, has no provisional response, and its ACK is ignored.
+func TestStateless(t *testing.T) {
+	inLab(t, setup{}, func(l *lab) {
+		c := l.udp(freeswitch)
+		for _, m := range []*msg{
+			c.request("fs-recog-udp-01-INVITE").set("Proxy-Require", "foo"),
+			c.request("fs-recog-udp-01-INVITE").rename("SUBSCRIBE"),
+			c.request("fs-recog-udp-01-INVITE").set("To", "<sip:a@b>;tag=x"),
+		} {
+			c.send(m)
+			first := c.next()
+			c.send(m)
+			if again := c.next(); first == nil || again == nil || again.String() != first.String() || !strings.Contains(first.get("To"), ";tag=") {
+				t.Errorf("answered\n%v\nthen\n%v", first, again)
+			}
+			if m.method() == "INVITE" {
+				c.send(m.clone().rename("ACK").set("To", first.get("To")))
+			}
+			l.wait(40 * time.Second)
+			c.none()
+		}
+	})
+}
+
+// TestChallenge is RFC 3261 16.7 steps 6 and 7: a server that wants credentials is no reason to try another, and its
+// challenge goes to the client, also behind another server's refusal.
+func TestChallenge(t *testing.T) {
+	for _, tt := range [][3]string{{"", "401 Unauthorized", "WWW-Authenticate"}, {"486 Busy Here", "407 Proxy Authentication Required", "Proxy-Authenticate"}} {
+		inLab(t, two, func(l *lab) {
+			c, a, b := l.udp(freeswitch), l.udp(serverA), l.udp(serverB)
+			inv := c.invite("fs-recog-udp-01-INVITE")
+			asked := a
+			if tt[0] != "" {
+				a.answer(a.recv("INVITE"), tt[0])
+				a.recv("ACK")
+				asked = b
+			}
+			asked.send(asked.response(asked.recv("INVITE"), tt[1]).set(tt[2], `Digest realm="asr"`))
+			asked.recv("ACK")
+			final := c.recv(tt[1][:3])
+			if final.get(tt[2]) != `Digest realm="asr"` {
+				t.Errorf("\n%s", final)
+			}
+			c.send(inv.clone().rename("ACK").set("To", final.get("To")))
+		})
+	}
+}
+
+// TestSips is RFC 3261 26.2.2: a SIPS Request-URI asks for TLS on every hop, and is refused rather than lowered to SIP.
+func TestSips(t *testing.T) {
+	for _, method := range []string{"INVITE", "OPTIONS"} {
+		inLab(t, setup{}, func(l *lab) {
+			c := l.udp(freeswitch)
+			c.send(c.request("fs-recog-udp-01-INVITE").rename(method).to("sips:asr@127.0.0.110"))
+			c.recv("416 " + method)
+		})
+	}
+}
+
 // TestTransparent: what we do not know goes on as it came (RFC 3261 16.3, 16.6 step 1): methods, header fields, and of RFC
 // 4028 the refusal of an interval and the Min-SE in it, which are between the user agents.
 func TestTransparent(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"mrcproxy/proxy/message"
 	"mrcproxy/proxy/transaction"
 	"mrcproxy/proxy/transport"
 )
@@ -45,7 +46,8 @@ func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, _ error) {
 }
 
 // Closed takes the end of a connection (transport.Handler): the requests that wait for an answer on it have failed. A
-// request in a dialog is sent once more, on a new connection: the old one may just have been idle for too long.
+// request in a dialog, our own BYE too, is sent once more, on a new connection: the old one may just have been idle for too
+// long.
 func (p *Proxy) Closed(conn uint64, remote netip.AddrPort, err error) {
 	p.log.Debug("connection closed", zap.Uint64("conn", conn), zap.Stringer("remote", remote), zap.Error(err))
 	p.sending.Lock() // a connection may be refused before Send's caller knows its id
@@ -58,36 +60,31 @@ func (p *Proxy) Closed(conn uint64, remote netip.AddrPort, err error) {
 		w := p.worker()
 		defer p.guard(w, "closed connection") // here, lest a panic leave the shard locked
 		d := &pr.Data
-		hit := false
-		for i := range d.old {
-			if b := &d.old[i]; b.flow.Conn == conn && b.State <= transaction.ClientProceeding {
-				b.Fail()
-				hit = true
-			}
+		b := &d.cur // abandoned ones wait for nothing that this connection alone could bring
+		if b.flow.Conn != conn || b.Done() || b.State > transaction.ClientProceeding {
+			return
 		}
-		if b := &d.cur; b.flow.Conn == conn && !b.Done() && b.State <= transaction.ClientProceeding {
-			hit = true
-			if d.kind == relayed && !d.byeBad && p.again(w, pr) {
-				d.byeBad = true
-			} else {
-				p.branchFailed(s, w, pr, b, whyConnection, true)
-			}
+		if (d.kind == relayed || d.method == message.Bye) && !d.again && p.again(w, pr) {
+			d.again = true
+		} else {
+			p.branchFailed(s, w, pr, b, whyConnection, true)
 		}
-		if hit {
-			p.arm(s, pr)
-		}
+		p.arm(s, pr)
 	})
 }
 
-// again sends the request of a relayed pair on whatever connection there is now: to a client where its Via says that it
-// listens, since the far end of the connection that it had opened takes none.
+// again sends the request of a relayed pair, or our own BYE, on whatever connection there is now: to a client where its Via
+// says that it listens, since the far end of the connection that it had opened takes none.
 func (p *Proxy) again(w *worker, pr *pair) bool {
+	b := &pr.Data.cur
+	b.flow.Conn = 0
+	if pr.Data.kind == own {
+		return p.sendBranch(b, pr.Data.msg)
+	}
 	m := p.kept(w, pr)
 	if m == nil {
 		return false
 	}
-	b := &pr.Data.cur
-	b.flow.Conn = 0
 	if !pr.Data.toServer {
 		b.flow.Remote = netip.AddrPortFrom(b.flow.Remote.Addr(), pr.Data.callback)
 	}

@@ -118,3 +118,54 @@ func TestClientOrphan(t *testing.T) {
 		l.golden("umc-orphan")
 	})
 }
+
+// TestLateOnAnotherConnection guards the channel at a server whose connection broke before it answered: its 200 comes on
+// another one (RFC 3261 18.2.2), and is ended like any late one. So is the session when the connection with our BYE breaks.
+func TestLateOnAnotherConnection(t *testing.T) {
+	inLab(t, setup{servers: []string{"sip:" + serverA + ";transport=tcp", "sip:" + serverB}}, func(l *lab) {
+		c, a, b := l.udp(freeswitch), l.tcp(serverA), l.udp(serverB)
+		c.invite("fs-recog-udp-01-INVITE")
+		inv := a.recv("INVITE")
+		l.close(serverA)
+		d := l.accept(c, b, "fs-recog-udp-03-200-INVITE")
+		a.answer(inv, "180 Ringing")
+		a.answer(a.recv("CANCEL"), "200 OK")
+		a.answer(inv, "fs-recog-udp-03-200-INVITE")
+		a.recv("ACK")
+		bye := a.recv("BYE")
+		l.close(serverA)
+		if again := a.recv("BYE"); again.String() != bye.String() {
+			t.Errorf("another BYE\n%s\nthan\n%s", again, bye)
+		}
+		a.answer(bye, "200 OK")
+		l.close(serverA)
+		a.none()
+		l.wantSessions(1)
+		d.bye()
+	})
+}
+
+// TestLateServerEnds: a server that was given up accepts late, and ends its session itself. The session that the client has
+// with another server, under the same Call-ID and From tag, goes on.
+func TestLateServerEnds(t *testing.T) {
+	inLab(t, setup{servers: []string{"sip:" + serverA, "sip:" + serverB}}, func(l *lab) {
+		c, a, b := l.udp(freeswitch), l.udp(serverA), l.udp(serverB)
+		c.invite("fs-recog-udp-01-INVITE")
+		inv := a.recv("INVITE")
+		l.until(500 * time.Millisecond)
+		a.recv("INVITE")
+		a.recv("INVITE")
+		c.recv("100")
+		d := l.accept(c, b, "fs-recog-udp-03-200-INVITE")
+		late := &dialog{l: l, client: c, server: a, invite: inv, ok: a.answer(inv, "umc-recog-udp-03-200-INVITE")}
+		a.recv("ACK")
+		ours := a.recv("BYE")
+		a.send(late.fromServer("BYE")) // they cross
+		c.answer(c.recv("BYE"), "481 Call/Transaction Does Not Exist")
+		a.recv("481 BYE")
+		l.wantSessions(1)
+		a.answer(ours, "481 Call/Transaction Does Not Exist")
+		l.wantSessions(1)
+		d.bye()
+	})
+}

@@ -15,7 +15,7 @@ type leg struct {
 	t       *talk
 	box     *box
 	dead    bool // it neither sends nor hears any more
-	session session
+	session phase
 	how     string // how the session ended
 	local   string // From of its requests
 	remote  string
@@ -31,10 +31,10 @@ type leg struct {
 	wantBye bool // a client that is to hang up as soon as it can
 }
 
-type session uint8
+type phase uint8
 
 const (
-	sessionNone session = iota
+	sessionNone phase = iota
 	sessionUp
 	sessionOver
 )
@@ -208,7 +208,7 @@ func (g *leg) request(m *msg, on *wire) {
 		g.cancelled(s)
 	case method == "INVITE" && !inDialog:
 		g.invited(s)
-	case g.session != sessionUp:
+	case g.session != sessionUp || !g.sameDialog(m):
 		s.answer(481)
 	case method == "BYE":
 		g.end("BYE came")
@@ -218,6 +218,13 @@ func (g *leg) request(m *msg, on *wire) {
 	default:
 		s.answer(200)
 	}
+}
+
+// sameDialog reports whether a request is from the one the leg has its session with (12.2.2).
+func (g *leg) sameDialog(m *msg) bool {
+	_, tag, _ := cutTag(g.remote)
+	_, from, _ := cutTag(m.get("From"))
+	return tag == from
 }
 
 func (g *leg) acked(m *msg) {
@@ -278,7 +285,7 @@ func (s *serve) again(interval time.Duration) {
 	first := s.g.w.now()
 	var next func()
 	next = func() {
-		if s.acked || s.g.w.now()-first >= modelLifetime-interval || s.code < 300 && s.g.session != sessionUp {
+		if s.acked || s.g.w.now()-first >= modelLifetime || s.code < 300 && s.g.session != sessionUp {
 			return
 		}
 		s.g.box.send(s.g.t, s.reply, s.on)

@@ -226,6 +226,8 @@ type worker struct {
 	out  []byte          // what is sent
 	ins  []byte          // header lines to insert
 	uri  []byte
+
+	routes [8]message.Span // for routeSet
 }
 
 func (p *Proxy) worker() *worker { return p.workers.Get().(*worker) }

@@ -15,8 +15,7 @@ import (
 // request is RFC 3261 16.3 (validation) and 16.4 (route information); then one of relay, invite, or an answer of ours.
 func (p *Proxy) request(w *worker, from transport.Flow) {
 	m := &w.m
-	var spans [8]message.Span
-	route, err := p.routeSet(w, spans[:0])
+	route, err := p.routeSet(w)
 	if err != nil {
 		p.malformed(w, from, err)
 		return

@@ -11,9 +11,9 @@ type routeSet struct {
 }
 
 // routeSet is RFC 3261 16.4, and what 16.6 step 6 asks of the Route that is left: strict routers of RFC 2543 before and
-// behind us are understood by rewriting the request, and everything after goes on as if it had come like that. buf is
-// room for the values. Where the request goes does not depend on it: the cookie pins the flow.
-func (p *Proxy) routeSet(w *worker, buf []message.Span) (r routeSet, err error) {
+// behind us are understood by rewriting the request, and everything after goes on as if it had come like that.
+// Where the request goes does not depend on it: the cookie pins the flow.
+func (p *Proxy) routeSet(w *worker) (r routeSet, err error) {
 	m := &w.m
 	if !m.HasRoute() {
 		return r, nil
@@ -30,7 +30,7 @@ func (p *Proxy) routeSet(w *worker, buf []message.Span) (r routeSet, err error) 
 			return r, err
 		}
 	}
-	if r.values, ok = m.Routes(buf); !ok {
+	if r.values, ok = m.Routes(w.routes[:0]); !ok {
 		return r, message.ErrHeader
 	}
 	if !r.ours && len(r.values) > 0 {

@@ -55,7 +55,10 @@ func (p *Proxy) branchTimer(s *shard, w *worker, pr *pair, b *branch, now transa
 // branchFailed is the end of waiting on a branch: no answer in time, or (definite) its transport failed.
 func (p *Proxy) branchFailed(s *shard, w *worker, pr *pair, b *branch, why string, definite bool) {
 	d := &pr.Data
-	if definite {
+	switch {
+	case definite && d.kind == initial:
+		b.Lose(p.now()) // the server may have got the INVITE, and answer by another connection
+	case definite:
 		b.Fail()
 	}
 	switch {

@@ -28,7 +28,7 @@ type tx struct {
 	toServer bool // relayed: the direction
 	pops     uint8
 	callback uint16 // relayed towards a client: the port that it listens on
-	byeBad   bool   // relayed BYE: it was resent on a new connection once
+	again    bool   // it was sent once more, on a new connection
 	loop     uint32
 	msg      []byte         // the request as received; of an own request, as sent
 	reply    []byte         // the response that the server half resends

@@ -23,7 +23,7 @@ func TestMemory(t *testing.T) {
 	for i, l := range leases {
 		id := fmt.Sprintf("e5fc2843-608f-1240-a785-%012x", i)
 		s := &Session{CallID: id, Route: "asr", Cluster: "asr", Attempts: []Attempt{{backend, "200", time.Millisecond}}, Start: time.Now(), Lease: l}
-		if !tb.Add(tb.Key([]byte(id), []byte("tag")), s, 10*time.Minute) {
+		if !tb.Add(tb.Key([]byte(id), []byte("tag"), 1), s, 10*time.Minute) {
 			t.Fatal("duplicate")
 		}
 	}

@@ -4,6 +4,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -97,13 +98,16 @@ func NewTable(longest time.Duration, onEnd func(*Session, Reason)) *Table {
 // SetLongest changes the bound for sessions that are added from now on.
 func (t *Table) SetLongest(d time.Duration) { t.max.Store(d.Milliseconds()) }
 
-// Key identifies a session in this table by its Call-ID and the tag of the side that opened it; never 0.
-func (t *Table) Key(callID, clientTag []byte) uint64 {
+// Key identifies a session in this table by its Call-ID, the tag of the side that opened it and the identity of its server:
+// one that was given up may accept the call late, and what it says then is not about the session that the client has with
+// another. It is never 0.
+func (t *Table) Key(callID, clientTag []byte, server uint32) uint64 {
 	var h maphash.Hash
 	h.SetSeed(t.seed)
 	_, _ = h.Write(callID)
 	_ = h.WriteByte(0)
 	_, _ = h.Write(clientTag)
+	_, _ = h.Write(binary.BigEndian.AppendUint32(nil, server))
 	return h.Sum64() | 1
 }
 

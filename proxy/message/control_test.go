@@ -65,3 +65,13 @@ func TestControl(t *testing.T) {
 		})
 	}
 }
+
+// TestTokenChar holds the bits against RFC 3261 25.1.
+func TestTokenChar(t *testing.T) {
+	const token = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
+	for c := range 256 {
+		if want := strings.IndexByte(token, byte(c)) >= 0; tokenChar(byte(c)) != want {
+			t.Errorf("%q: %v", byte(c), !want)
+		}
+	}
+}

@@ -47,16 +47,19 @@ func isToken(b []byte) bool {
 	return len(b) > 0
 }
 
+// The characters of a token, as bits: those below 64, and from 64 up.
+const (
+	digits   = (1<<10 - 1) << '0'
+	letters  = (1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64)
+	tokenLow = digits | 1<<'-' | 1<<'.' | 1<<'!' | 1<<'%' | 1<<'*' | 1<<'+' | 1<<'\''
+	tokenTop = letters | 1<<('_'-64) | 1<<('`'-64) | 1<<('~'-64)
+)
+
 func tokenChar(c byte) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		return true
+	if c < 64 {
+		return uint64(tokenLow)>>c&1 != 0
 	}
-	switch c {
-	case '-', '.', '!', '%', '*', '_', '+', '`', '\'', '~':
-		return true
-	}
-	return false
+	return c < 128 && uint64(tokenTop)>>(c-64)&1 != 0
 }
 
 // number is the decimal b, at most limit.
@@ -162,18 +165,16 @@ func requestURI(b []byte) bool {
 			return false
 		}
 	}
-	headers := false
-	for _, c := range b[scheme:] {
-		switch {
-		case c <= ' ', c == '"', c == '<', c == '>', c == 0x7f:
+	host := 0
+	for i, c := range b {
+		if c <= ' ' || c == '"' || c == '<' || c == '>' || c == 0x7f {
 			return false
-		case c == '?':
-			headers = true
-		case c == '@': // what came before was the user part, which may have a "?"
-			headers = false
+		}
+		if c == '@' {
+			host = i // what came before was the user part, which may have a "?"
 		}
 	}
-	return !headers || !hasPrefixFold(b, "sip:") && !hasPrefixFold(b, "sips:")
+	return bytes.IndexByte(b[host:], '?') < 0 || !hasPrefixFold(b, "sip:") && !hasPrefixFold(b, "sips:")
 }
 
 // param finds a parameter in b[p:end], which holds ";name=value" pairs, and gives its value and the whole of it from

@@ -152,6 +152,17 @@ func (c *Client) Fail() {
 	c.State, c.resendAt, c.TimeoutAt, c.endAt = ClientTerminated, Never, Never, Never
 }
 
+// Lose is the end of what carried an INVITE, without a final response: nothing more is sent by itself and no timeout is
+// reported, but the INVITE may have arrived. What comes on another way within Lifetime is given to the transaction user,
+// and a provisional response is answered with a CANCEL.
+func (c *Client) Lose(now Time) {
+	if c.State > ClientProceeding {
+		return
+	}
+	c.cancel = true
+	c.resendAt, c.TimeoutAt, c.endAt = Never, Never, min(c.endAt, now+Lifetime)
+}
+
 // Done reports whether the transaction is over or never began.
 func (c *Client) Done() bool { return c.State == ClientTerminated || c.State == ClientIdle }
 
