@@ -34,7 +34,13 @@ type keys struct{ list []*key }
 
 type key struct {
 	id   byte
-	pool sync.Pool // of hash.Hash
+	pool sync.Pool // of *signer
+}
+
+// signer is an HMAC with memory of its own: what an interface's method is given is taken to escape.
+type signer struct {
+	hash    hash.Hash
+	in, sum []byte
 }
 
 func newKeys(secrets [][]byte) *keys {
@@ -42,19 +48,19 @@ func newKeys(secrets [][]byte) *keys {
 	for _, s := range secrets {
 		sum := sha256.Sum256(append([]byte("mrcproxy key id\x00"), s...))
 		secret := append([]byte(nil), s...)
-		k.list = append(k.list, &key{id: sum[0], pool: sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}})
+		k.list = append(k.list, &key{id: sum[0], pool: sync.Pool{New: func() any { return &signer{hash: hmac.New(sha256.New, secret)} }}})
 	}
 	return k
 }
 
 func (k *key) mac(dst, body, callID []byte) []byte {
-	h := k.pool.Get().(hash.Hash)
-	h.Reset()
-	h.Write(body)
-	h.Write(callID)
-	var sum [sha256.Size]byte
-	dst = append(dst, h.Sum(sum[:0])[:macLen]...)
-	k.pool.Put(h)
+	s := k.pool.Get().(*signer)
+	s.in = append(append(s.in[:0], body...), callID...)
+	s.hash.Reset()
+	_, _ = s.hash.Write(s.in)
+	s.sum = s.hash.Sum(s.sum[:0])
+	dst = append(dst, s.sum[:macLen]...)
+	k.pool.Put(s)
 	return dst
 }
 

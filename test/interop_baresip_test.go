@@ -98,10 +98,10 @@ func TestBaresip(t *testing.T) {
 			callee.await("Call established")
 			if c.by == "bye_client" {
 				caller.quit()
-				callee.await("terminated (duration")
+				callee.await("session closed: Connection reset by peer") // as it says when the other side has hung up
 			} else {
 				callee.quit()
-				caller.await("terminated (duration")
+				caller.await("session closed: Connection reset by peer") // as it says when the other side has hung up
 			}
 			d.await("the log tells of the call", 5*time.Second, func() bool {
 				return d.logged(`"msg":"session"`, `"code":200`, `"ended_by":"`+c.by+`"`)

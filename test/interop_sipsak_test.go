@@ -51,7 +51,7 @@ func (l *lab) invite(hops int) string {
 // TestSipsak: pings by UDP and TCP, also of a cluster; how far a request comes with few hops; a flood of pings.
 func TestSipsak(t *testing.T) {
 	l := newLab(t)
-	l.simServer(21, sim.ServerOptions{}).SetFault(sim.Refuse(406, 0)) // sipsak sends no ACK and no BYE: a failure shows as well how far it came
+	l.simServer(21, sim.ServerOptions{}).SetFault(sim.Refuse(406, 0)) // sipsak sends no BYE: a failure shows as well how far it came
 	l.kamailio(kamailioHost, l.proxyAddr(), l.proxyAddr())
 	d := l.start(patient(l.cluster(l.group("a", l.uri(21, "udp")))))
 	d.await("the server is up", 10*time.Second, func() bool { return d.up() == 1 })
@@ -70,10 +70,10 @@ func TestSipsak(t *testing.T) {
 		// OPTIONS that may go no further is answered by whom it has reached (RFC 3261 16.3 step 3): a traceroute ends here.
 		{[]string{"-v", "-m", "0", "-s", proxy}, 0, "SIP/2.0 200 OK", 0},
 		{[]string{"-vv", "-T", "-s", "sip:asr@" + l.proxyAddr()}, 0, `0: .*SIP/2.0 200 OK`, 0},
-		{[]string{"-v", "-f", l.invite(0), "-s", proxy}, 1, "SIP/2.0 483 ", 1},
+		{[]string{"-v", "-f", l.invite(0), "-s", proxy}, 1, "SIP/2.0 483 ", 2}, // and its ACK
 		{[]string{"-v", "-f", l.invite(1), "-s", proxy}, 1, "SIP/2.0 406 ", 0},
 		{[]string{"-v", "-f", l.invite(0), "-s", over}, 1, "SIP/2.0 483 ", 0},
-		{[]string{"-v", "-f", l.invite(1), "-s", over}, 1, "SIP/2.0 483 ", 1},
+		{[]string{"-v", "-f", l.invite(1), "-s", over}, 1, "SIP/2.0 483 ", 2},
 		{[]string{"-v", "-f", l.invite(2), "-s", over}, 1, "SIP/2.0 406 ", 0},
 	} {
 		code, out := l.sipsak(c.args...)
@@ -88,24 +88,20 @@ func TestSipsak(t *testing.T) {
 	d.flooded()
 }
 
-// flooded lets sipsak send pings as fast as it can, without waiting for an answer.
+// flooded lets sipsak send pings as fast as it can, without waiting for answers, as many as a receive buffer holds: all are
+// answered, though nobody listens for that any more.
 func (d *daemon) flooded() {
-	const pings, received, sent = 20000, "mrcproxy_transport_datagrams_received_total", "mrcproxy_transport_datagrams_sent_total"
+	const pings, received, sent = 3000, "mrcproxy_transport_datagrams_received_total", "mrcproxy_transport_datagrams_sent_total"
 	d.lab.t.Helper()
 	before := d.metrics()
 	if code, out := d.lab.sipsak("-F", "-e", strconv.Itoa(pings), "-s", "sip:"+d.lab.proxyAddr()); code != 0 || !strings.Contains(out, "flood end reached") {
 		d.lab.t.Errorf("the flood: exit status %d\n%s", code, out)
 	}
-	var m map[string]float64
-	start := time.Now()
-	d.await("the flood is dealt with", 15*time.Second, func() bool {
-		m = d.metrics()
-		return m[received]-before[received]+sum(m, "mrcproxy_transport_receive_drops_total") >= pings // the kernel's drops
+	d.await("the pings are answered", 10*time.Second, func() bool {
+		m := d.metrics()
+		return m[received]-before[received] >= pings && m[sent]-before[sent] >= pings
 	})
-	if m[sent]-before[sent] < m[received]-before[received] {
-		d.lab.t.Errorf("%v of %v pings were answered", m[sent]-before[sent], m[received]-before[received])
-	}
-	d.lab.t.Logf("%d pings at once: %v answered, %v dropped by the kernel, in %v", pings, m[sent]-before[sent], sum(m, "mrcproxy_transport_receive_drops_total"), time.Since(start).Round(time.Millisecond))
+	d.await("the server is up, by the answers to our own pings", 10*time.Second, func() bool { return d.up() == 1 })
 	if code, out := d.lab.sipsak("-v", "-s", "sip:"+d.lab.proxyAddr()); code != 0 {
 		d.lab.t.Errorf("a ping after the flood: exit status %d\n%s", code, out)
 	}
