@@ -66,14 +66,15 @@ func claimNet() (net.Listener, error) {
 
 // lab is one test's network and files.
 type lab struct {
-	t   *testing.T
-	net int32
-	dir string
+	t      *testing.T
+	net    int32
+	dir    string
+	binary string // the daemon's
 }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	return &lab{t: t, net: nets.Add(1), dir: t.TempDir()}
+	return &lab{t: t, net: nets.Add(1), dir: t.TempDir(), binary: binary}
 }
 
 // ip is host n of the lab's network. By convention 10 is the daemon, 5 the client, 21 and up are servers.
@@ -140,7 +141,7 @@ func (d *daemon) run() {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	d.cmd = exec.Command(binary, "serve", "-c", d.file)
+	d.cmd = exec.Command(d.lab.binary, "serve", "-c", d.file)
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -195,8 +196,12 @@ func do(req *http.Request) (int, string) {
 // metrics is a scrape: the series as written, with its value.
 func (d *daemon) metrics() map[string]float64 {
 	_, text := d.get("/metrics")
+	return parseMetrics(strings.NewReader(text))
+}
+
+func parseMetrics(text io.Reader) map[string]float64 {
 	m := map[string]float64{}
-	s := bufio.NewScanner(strings.NewReader(text))
+	s := bufio.NewScanner(text)
 	for s.Scan() {
 		if i := strings.LastIndexByte(s.Text(), ' '); i > 0 && s.Text()[0] != '#' {
 			if v, err := strconv.ParseFloat(s.Text()[i+1:], 64); err == nil {

@@ -85,6 +85,9 @@ func (p *phone) quit() {
 	}
 }
 
+// otherHungUp is how baresip says that a BYE came.
+const otherHungUp = "session closed: Connection reset by peer"
+
 // TestBaresip: a telephone calls another through the daemon, which takes it for one more server, and either side hangs up.
 func TestBaresip(t *testing.T) {
 	for _, c := range []struct{ client, server, by string }{{"udp", "udp", "bye_client"}, {"tcp", "tcp", "bye_server"}, {"udp", "tcp", "bye_server"}, {"tcp", "udp", "bye_client"}} {
@@ -98,10 +101,10 @@ func TestBaresip(t *testing.T) {
 			callee.await("Call established")
 			if c.by == "bye_client" {
 				caller.quit()
-				callee.await("session closed: Connection reset by peer") // as it says when the other side has hung up
+				callee.await(otherHungUp)
 			} else {
 				callee.quit()
-				caller.await("session closed: Connection reset by peer") // as it says when the other side has hung up
+				caller.await(otherHungUp)
 			}
 			d.await("the log tells of the call", 5*time.Second, func() bool {
 				return d.logged(`"msg":"session"`, `"code":200`, `"ended_by":"`+c.by+`"`)
