@@ -15,23 +15,27 @@ BIN       ?= mrcproxy
 IMAGE     ?= mrcproxy
 FUZZTIME  ?= 10s
 SOAK      ?= 10m
+FLOOD     ?= 60s
 BENCH     ?= .
 ARGS      ?=
 
 # Debian packages the tests need, each as package:proof. A proof is a command, or a file when it starts with a slash.
 # gcc and libc6-dev are for -race; sip-tester is SIPp; prometheus is for promtool (where an init system runs, its
-# service is started too: `systemctl disable --now prometheus` if that is not wanted).
+# service is started too, and kamailio's: `systemctl disable --now prometheus kamailio` if that is not wanted).
 DEB_PACKAGES := \
+	baresip-core:baresip \
 	gcc:gcc \
 	libc6-dev:/usr/include/stdio.h \
 	iproute2:ip \
+	kamailio:kamailio \
 	prometheus:promtool \
-	sip-tester:sipp
+	sip-tester:sipp \
+	sipsak:sipsak
 
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: help deps fmt-check vet build-all test unit daemon soak build lint fuzz bench demo docker clean
+.PHONY: help deps fmt-check vet build-all test unit daemon soak flood build lint fuzz bench demo docker clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +81,9 @@ daemon: ## tests of the whole daemon, one package at a time
 
 soak: deps ## random faults over 8 servers for SOAK (10m)
 	MRCPROXY_SOAK=$(SOAK) go test -count=1 -timeout 0 -run TestSoak -v ./test/
+
+flood: deps ## garbage and floods for FLOOD (60s); from a minute on, memory has to go back too
+	MRCPROXY_FLOOD=$(FLOOD) go test -count=1 -run TestFlood -v ./test/
 
 test: deps fmt-check vet build-all unit daemon ## everything that must pass, from missing packages on
 

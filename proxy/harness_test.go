@@ -137,9 +137,9 @@ func backendSpec(uri string, capacity int) balancer.BackendSpec {
 		capacity = balancer.Unlimited
 	}
 	b := balancer.BackendSpec{URI: uri, Network: "udp", Capacity: capacity, Weight: 1}
-	rest, tcp := strings.CutSuffix(strings.TrimPrefix(uri, "sip:"), ";transport=tcp")
-	if tcp {
-		b.Network = "tcp"
+	rest, network, named := strings.Cut(strings.TrimPrefix(uri, "sip:"), ";transport=")
+	if named {
+		b.Network = network
 	}
 	if user, host, ok := strings.Cut(rest, "@"); ok {
 		b.User, rest = user, host

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"mrcproxy/proxy/transport"
 )
 
 var cookieText = regexp.MustCompile(`<sip:([A-Za-z0-9_-]+)@`)
@@ -198,4 +200,70 @@ func TestMergedRoutes(t *testing.T) {
 		}
 		d.bye()
 	})
+}
+
+// TestLargeByTCP: a request larger than tcp_above goes to a UDP server by TCP (RFC 3261 18.1.1), and its dialog stays there; a
+// smaller one goes by UDP.
+func TestLargeByTCP(t *testing.T) {
+	for _, tt := range []struct {
+		above int
+		tcp   bool
+	}{{300, true}, {4000, false}} {
+		inLab(t, setup{routing: func(r *Routing) { r.Failover.TCPAbove = tt.above }}, func(l *lab) {
+			c, srv := l.udp(freeswitch), l.udp(serverA)
+			if tt.tcp {
+				srv = l.tcp(serverA)
+			}
+			d := l.call(c, srv)
+			if n := len(d.invite.all("Record-Route")); n != map[bool]int{true: 2, false: 1}[tt.tcp] {
+				t.Errorf("%d Record-Routes", n)
+			}
+			d.bye()
+		})
+	}
+}
+
+// TestTLSRoutes: with TLS on one side or both, the route set that the client sees names its own transport, and requests of
+// both directions find their way.
+func TestTLSRoutes(t *testing.T) {
+	listen := []string{"udp 127.0.0.110:5060", "tls 127.0.0.110:5061"}
+	const udp, tls = "127.0.0.110:5060;lr>", "127.0.0.110:5061;transport=tls;lr>"
+	for _, tt := range []struct {
+		client, server transport.Proto
+		want           []string
+	}{
+		{transport.TLS, transport.TLS, []string{tls}},
+		{transport.TLS, transport.UDP, []string{udp, tls}},
+		{transport.UDP, transport.TLS, []string{tls, udp}},
+	} {
+		uri := "sip:" + serverA
+		if tt.server == transport.TLS {
+			uri += ";transport=tls"
+		}
+		inLab(t, setup{servers: []string{uri}, listen: listen}, func(l *lab) {
+			peer := func(proto transport.Proto, addr string) *peer {
+				if proto == transport.UDP {
+					return l.udp(addr)
+				}
+				p := l.tcp(addr)
+				p.proto, p.local = transport.TLS, 1
+				return p
+			}
+			c, srv := peer(tt.client, freeswitch), peer(tt.server, serverA)
+			d := l.call(c, srv)
+			got := d.invite.all("Record-Route")
+			if len(got) != len(tt.want) {
+				t.Fatalf("Record-Route %v, want %v", got, tt.want)
+			}
+			for i := range got {
+				if !strings.HasSuffix(got[i], "@"+tt.want[i]) {
+					t.Errorf("Record-Route %d %q, want %q", i, got[i], tt.want[i])
+				}
+			}
+			srv.send(d.fromServer("INFO"))
+			c.answer(c.recv("INFO"), "200 OK")
+			srv.recv("200 INFO")
+			d.bye()
+		})
+	}
 }
