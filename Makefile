@@ -14,6 +14,8 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 BIN       ?= mrcproxy
 IMAGE     ?= mrcproxy
 FUZZTIME  ?= 10s
+MODEL_SEEDS ?= 50
+MODEL_STEPS ?= 10000
 SOAK      ?= 10m
 FLOOD     ?= 60s
 BENCH     ?= .
@@ -35,7 +37,7 @@ DEB_PACKAGES := \
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: help deps fmt-check vet build-all test unit daemon soak flood build lint fuzz bench demo docker clean
+.PHONY: help deps fmt-check vet build-all test unit daemon soak flood build lint fuzz model bench demo docker clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +105,10 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 		echo "fuzz $$pkg $$name"; \
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
 	done
+
+model: ## the proxy among random peers on a bad network: MODEL_SEEDS (50) runs of MODEL_STEPS (10000) each
+	MRCPROXY_MODEL_SEEDS=$(MODEL_SEEDS) MRCPROXY_MODEL_STEPS=$(MODEL_STEPS) \
+		go test -race -count=1 -v -timeout $(TEST_TIMEOUT) -run 'Model$$' ./proxy ./proxy/transaction
 
 bench: ## Go benchmarks (BENCH=regexp)
 	@all=$$(go list ./...); \

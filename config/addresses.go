@@ -129,7 +129,8 @@ func parseBackend(text string) (Backend, error) {
 		}
 		be.URI = "sip:" + user + hostport + ";transport=tls"
 	}
-	return be, be.parseHostPort(hostport)
+	err := be.parseHostPort(hostport) // first: it fills be in
+	return be, err
 }
 
 // notUser reports whether r cannot stand in a user part (RFC 3261 25.1, user; no password).
@@ -187,7 +188,7 @@ func isName(host string) bool {
 		return false
 	}
 	for label := range strings.SplitSeq(host, ".") {
-		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' || strings.ContainsFunc(label, notInLabel) {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' || strings.ContainsFunc(label, notInLabel) {
 			return false
 		}
 	}

@@ -76,6 +76,26 @@ func TestCancelEarly(t *testing.T) {
 	})
 }
 
+// TestCancelAnswered is RFC 3261 17.1.2.2: a CANCEL is not sent again once it is answered, however long the INVITE's 487 takes.
+func TestCancelAnswered(t *testing.T) {
+	inLab(t, setup{}, func(l *lab) {
+		c, cancel := umcCancels(l)
+		srv := l.udp(serverA)
+		inv := srv.recv("INVITE")
+		srv.answer(inv, "180 Ringing")
+		c.recv("180")
+		c.send(cancel)
+		c.recv("200 CANCEL")
+		srv.answer(srv.recv("CANCEL"), "200 OK")
+		l.wait(450 * time.Millisecond)
+		srv.none()
+		srv.answer(inv, "487 Request Terminated")
+		srv.recv("ACK")
+		c.send(c.request("umc-ACK-to-487-udp").set("To", c.recv("487").get("To")))
+		l.wantDropped(DropStray, 0)
+	})
+}
+
 // TestCancelCrossing guards the channel of a 2xx that crosses the CANCEL: it goes to the client, who ends the session.
 func TestCancelCrossing(t *testing.T) {
 	for _, provisional := range []bool{false, true} {

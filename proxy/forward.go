@@ -77,7 +77,8 @@ func (p *Proxy) appendRecordRoute(dst []byte, m *message.Message, d *tx, b *bran
 // does.
 func (p *Proxy) towards(network string, to netip.AddrPort, preferred uint8) (transport.Flow, bool) {
 	f := transport.Flow{Proto: ProtoOf(network), Local: preferred, Remote: to}
-	return f, p.fit(&f)
+	ok := p.fit(&f) // first: it changes f
+	return f, ok
 }
 
 // ProtoOf is the transport that a configuration calls "udp", "tcp" or "tls".

@@ -15,13 +15,13 @@ import (
 // rules is what the model remembers of a call to hold the proxy against.
 type rules struct {
 	asked   map[string]string        // server: branch of the INVITE that it was sent
-	finals  map[string]string        // INVITE, by CSeq and the side that sent it: its final response
+	answers map[string]string        // INVITE, by CSeq and the side that sent it: its final response
 	entered map[string]bool          // requests that the proxy has got: branch, sender and method
-	success map[string]time.Duration // INVITE, by branch: when its first 2xx reached the proxy
+	final   map[string]time.Duration // INVITE, by branch: when the first final response reached the proxy
 }
 
 func (r *rules) init() {
-	r.asked, r.finals, r.entered, r.success = map[string]string{}, map[string]string{}, map[string]bool{}, map[string]time.Duration{}
+	r.asked, r.answers, r.entered, r.final = map[string]string{}, map[string]string{}, map[string]bool{}, map[string]time.Duration{}
 }
 
 // emission is a message that the proxy has sent.
@@ -58,9 +58,9 @@ func (w *world) sentResponse(t *talk, h *box, m *msg) {
 		return
 	}
 	key, final := h.name+" "+cseq, fmt.Sprintf("%d %s", m.code(), m.get("To"))
-	switch was := t.finals[key]; {
+	switch was := t.answers[key]; {
 	case was == "" && m.code() >= 200:
-		t.finals[key] = final
+		t.answers[key] = final
 	case was != "" && m.code() < 200:
 		w.broke(t, "%d is sent after %s", m.code(), was)
 	case was != "" && was != final:
@@ -81,7 +81,7 @@ func (w *world) receive(t *talk, h *box, m *msg, raw []byte, from transport.Flow
 	if initial && first {
 		w.placing++
 		w.at(w.now()+w.deadline+50*time.Millisecond, func() {
-			if t.finals[h.name+" "+m.get("CSeq")] == "" {
+			if t.answers[h.name+" "+m.get("CSeq")] == "" {
 				w.broke(t, "no final response within the deadline")
 			}
 		})
@@ -91,6 +91,8 @@ func (w *world) receive(t *talk, h *box, m *msg, raw []byte, from transport.Flow
 	switch {
 	case method == "SIP/2.0" && m.code()/100 == 2 && strings.HasSuffix(m.get("CSeq"), " INVITE"):
 		w.took2xx(t, h, m)
+	case method == "SIP/2.0" && m.code() >= 300 && strings.HasSuffix(m.get("CSeq"), " INVITE"):
+		w.tookFailure(t, h, m)
 	case method == "ACK" && inDialog && !t.entered[h.name+topBranch(m)+"INVITE "]: // the others are for a failure
 		if n := w.count(t, h, "ACK", m); n != 1 {
 			w.broke(t, "an ACK is sent on %d times:\n%s", n, m)
@@ -135,9 +137,9 @@ func (w *world) took2xx(t *talk, h *box, m *msg) {
 			acked++
 		}
 	}
-	since, known := t.success[topBranch(m)]
+	since, known := t.final[topBranch(m)]
 	if !known {
-		t.success[topBranch(m)] = w.now()
+		t.final[topBranch(m)] = w.now()
 	}
 	if passed+acked == 1 || known && w.now()-since >= modelLifetime { // timers L and M
 		return
@@ -145,13 +147,30 @@ func (w *world) took2xx(t *talk, h *box, m *msg) {
 	other := "c" + strconv.Itoa(t.n)
 	if !strings.Contains(m.get("From"), ";tag="+other) || m.get("CSeq") != t.client.invite.req.get("CSeq") {
 		// In the dialog: the other side has had a final response meanwhile, and ends the session.
-		for key, f := range t.finals {
+		for key, f := range t.answers {
 			if strings.HasSuffix(key, " "+m.get("CSeq")) && f[0] != '2' {
 				return
 			}
 		}
 	}
 	w.broke(t, "a 2xx is passed on %d times and ACKed %d times:\n%s", passed, acked, m)
+}
+
+// tookFailure: a non-2xx is ACKed by who gets it, each time (17.1.1.3).
+func (w *world) tookFailure(t *talk, h *box, m *msg) {
+	since, known := t.final[topBranch(m)]
+	if !known {
+		t.final[topBranch(m)] = w.now()
+	}
+	n := 0
+	for _, e := range w.emitted {
+		if e.t == t && e.box == h && e.m.method() == "ACK" {
+			n++
+		}
+	}
+	if n != 1 && !(known && (h.proto == transport.TCP || w.now()-since >= modelLifetime) || t.hurt || t.died) { // timer D
+		w.broke(t, "a failure is ACKed %d times:\n%s", n, m)
+	}
 }
 
 // ended is the proxy's end of a session, which gives its lease back.

@@ -216,3 +216,65 @@ func (g *leg) cancelled(c *serve) {
 		s.answer(487)
 	}
 }
+
+// reinvite refreshes the session from the leg's side.
+func (g *leg) reinvite() {
+	if g.session != sessionUp || g.dead || g.pending() {
+		return
+	}
+	var a *ask
+	a = g.ask(g.newRequest("INVITE"), func(code int, m *msg) {
+		switch {
+		case m != nil && code < 300:
+			ack := g.newRequest("ACK")
+			a.ack = ack.set("CSeq", strings.Replace(a.req.get("CSeq"), "INVITE", "ACK", 1))
+			g.box.send(g.t, a.ack, g.on)
+		case code == 408 || code == 481:
+			g.bye()
+		}
+	})
+	if g.t.dice.IntN(4) == 0 {
+		g.after(time.Duration(g.t.dice.Int64N(int64(2*time.Second))), func() { g.cancel(a) })
+	}
+}
+
+// pending reports whether a re-INVITE of its own waits for an answer.
+func (g *leg) pending() bool {
+	for _, a := range g.asks {
+		if a.req.method() == "INVITE" && a.final == nil && !a.timedOut {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *leg) reinvited(s *serve) {
+	if g.pending() {
+		s.answer(491)
+		return
+	}
+	if g.t.dice.IntN(3) == 0 {
+		s.answer(100)
+	}
+	g.after(g.t.some(4*time.Millisecond, 200*time.Millisecond, 2*time.Second, 6*time.Second), func() {
+		if g.session == sessionUp {
+			s.answer(pick(g.t, 200, 200, 200, 488))
+		} else {
+			s.answer(481)
+		}
+	})
+}
+
+// cancel takes an INVITE back, as soon as a provisional response allows it (9.1).
+func (g *leg) cancel(a *ask) {
+	if a.final != nil || a.timedOut {
+		return
+	}
+	if !a.provisional {
+		a.heard = func() { g.cancel(a) }
+		return
+	}
+	m := a.req.clone().rename("CANCEL")
+	m.set("Via", a.req.all("Via")[0]).without("Contact")
+	g.ask(m, func(int, *msg) {})
+}

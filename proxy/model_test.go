@@ -236,7 +236,9 @@ func (w *world) run() {
 			w.check()
 		}
 		time.Sleep(next - w.now())
-		w.tick()
+		if w.p.Transactions() > 0 {
+			w.tick()
+		}
 		if n%100 == 0 {
 			w.p.sessions.Tick()
 		}

@@ -29,12 +29,16 @@ func (p *Proxy) response(w *worker, _ transport.Flow) {
 	}
 	d := &pr.Data
 	b := d.branch(id.attempt)
-	if b == nil || !p.at(b.flow).wrote(m) || d.kind != own && m.ViaFields < 2 && m.Via.Next == 0 { // 16.7 step 3: nobody stands behind us
+	method := m.Bytes(m.CSeqMethod)
+	ofCancel := d.method == message.Invite && string(method) == "CANCEL"
+	// 16.7 step 3: nobody stands behind us. That is as it should be for our own, and for a CANCEL, which is hop by hop (9.1).
+	mine := ofCancel || d.kind == own
+	if b == nil || !p.at(b.flow).wrote(m) || !mine && m.ViaFields < 2 && m.Via.Next == 0 {
 		p.obs.Dropped(DropStray)
 		return
 	}
-	switch method := m.Bytes(m.CSeqMethod); {
-	case string(method) == "CANCEL" && d.method == message.Invite:
+	switch {
+	case ofCancel:
 		if m.Status >= 200 {
 			b.CancelResponse()
 		}

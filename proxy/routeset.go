@@ -1,6 +1,10 @@
 package proxy
 
-import "mrcproxy/proxy/message"
+import (
+	"bytes"
+
+	"mrcproxy/proxy/message"
+)
 
 // routeSet is the Route of a request as far as it is ours.
 type routeSet struct {
@@ -58,5 +62,5 @@ func reroute(m *message.Message, route message.Span, keep bool) error {
 // isTwin reports whether uri is the other half of a double Record-Route (RFC 5658): it carries the same cookie.
 func isTwin(uri, cookie []byte) bool {
 	u, ok := message.ParseURI(uri)
-	return ok && string(u.User) == string(cookie)
+	return ok && bytes.Equal(u.User, cookie)
 }

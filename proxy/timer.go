@@ -56,8 +56,8 @@ func (p *Proxy) branchTimer(s *shard, w *worker, pr *pair, b *branch, now transa
 func (p *Proxy) branchFailed(s *shard, w *worker, pr *pair, b *branch, why string, definite bool) {
 	d := &pr.Data
 	switch {
-	case definite && d.kind == initial:
-		b.Lose(p.now()) // the server may have got the INVITE, and answer by another connection
+	case definite && b.Invite:
+		b.Lose(p.now()) // the other side may have got it, and answer by another connection
 	case definite:
 		b.Fail()
 	}

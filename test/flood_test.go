@@ -59,6 +59,7 @@ clusters:
 	most := f.watch(length)
 	sent := f.end()
 	after := d.rss()
+	t.Logf("RSS before %d, at most %d, after %d KiB", before, most, after)
 	if length >= floodLong {
 		await(t, fmt.Sprintf("the memory of %d KiB is given back", after), 2*time.Minute, func() bool {
 			after = d.rss()

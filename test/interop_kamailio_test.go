@@ -273,3 +273,41 @@ func (c *chain) serverEnds(p path, server *sim.Server, nth int) {
 	})
 	_ = client.Close()
 }
+
+// TestFailuresThroughKamailio: a server's refusal comes to the client as it is, and a CANCEL comes to the server.
+func TestFailuresThroughKamailio(t *testing.T) {
+	for name, build := range map[string]func(*lab) *chain{"in front": inFront, "behind": behind} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			servers := map[string]*sim.Server{}
+			for network, n := range chainServers {
+				servers[network] = l.simServer(n, sim.ServerOptions{Networks: []string{network}})
+			}
+			c := build(l)
+			c.await("all are up", 10*time.Second, func() bool { return c.up() == 2 })
+			for _, p := range paths {
+				server := servers[p[2]]
+				client := l.simClient(sim.ClientOptions{Network: p[0], Proxy: netip.MustParseAddrPort(c.first + ":5060"), UserAgent: c.agent(p)})
+				server.SetFault(sim.Refuse(404, 0))
+				if r := client.Session(t.Context(), 0); r.Code != 404 || r.Err != nil {
+					t.Errorf("%v: a call that the server refuses: %+v, want 404", p, r)
+				}
+				server.SetFault(sim.Slow)
+				before := server.Stats()
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan sim.Result, 1)
+				go func() { done <- client.Session(ctx, 0) }()
+				if err := server.Await(t.Context(), func(s sim.ServerStats) bool { return s.Invites > before.Invites }); err != nil {
+					t.Fatal(err)
+				}
+				cancel()
+				if r := <-done; r.Code != 487 || server.Stats().Cancels != before.Cancels+1 {
+					t.Errorf("%v: a call that is cancelled: %+v and %d CANCELs at the server, want 487 and 1", p, r, server.Stats().Cancels-before.Cancels)
+				}
+				server.SetFault(sim.None)
+				_ = client.Close()
+			}
+			c.undisturbed()
+		})
+	}
+}

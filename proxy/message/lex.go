@@ -152,31 +152,6 @@ func displayName(b []byte) bool {
 	return true
 }
 
-// requestURI reports whether b can be a Request-URI, of any scheme: without white space, control characters, quotes or
-// angle brackets, and without headers if it is a sip or sips URI (RFC 3261 19.1.1).
-func requestURI(b []byte) bool {
-	scheme := bytes.IndexByte(b, ':')
-	if scheme < 1 {
-		return false
-	}
-	for i, c := range b[:scheme] {
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-		if !letter && (i == 0 || c != '+' && c != '-' && c != '.' && (c < '0' || c > '9')) {
-			return false
-		}
-	}
-	host := 0
-	for i, c := range b {
-		if c <= ' ' || c == '"' || c == '<' || c == '>' || c == 0x7f {
-			return false
-		}
-		if c == '@' {
-			host = i // what came before was the user part, which may have a "?"
-		}
-	}
-	return bytes.IndexByte(b[host:], '?') < 0 || !hasPrefixFold(b, "sip:") && !hasPrefixFold(b, "sips:")
-}
-
 // param finds a parameter in b[p:end], which holds ";name=value" pairs, and gives its value and the whole of it from
 // its semicolon. White space may stand around ";" and "=" (RFC 3261 25.1 SEMI, EQUAL). ok is false when a quote does not
 // close, or something other than the next parameter follows the one that is looked for.

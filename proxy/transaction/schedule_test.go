@@ -95,6 +95,9 @@ func TestClientSchedules(t *testing.T) {
 		{"abandoned, then a 2xx", func(c *Client) { c.Start(true, false, 100, 500, 0); c.Abandon(500); c.Response(200, 1000) }, Never - 1, []firing{{1000 + Lifetime, Terminate}}},
 		{"abandoned non-INVITE, then a provisional", func(c *Client) { c.Start(false, false, 100, 500, 0); c.Abandon(500); c.Response(100, 1000) }, Never - 1,
 			[]firing{{500 + Lifetime, Terminate}}},
+		{"lost", func(c *Client) { c.Start(true, false, 100, 500, 0); c.Lose(50); c.Lose(70) }, Never - 1, []firing{{50 + Lifetime, Terminate}}},
+		{"lost, then a provisional", func(c *Client) { c.Start(true, false, 100, 500, 0); c.Lose(50); c.Response(100, 1000) }, 2000,
+			resends(SendCancel, 1100, 1300, 1700)},
 		{"failed", func(c *Client) { c.Start(true, false, 100, 500, 0); c.Fail() }, Never - 1, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
