@@ -13,18 +13,17 @@ import (
 
 // box is a machine of the model: a client or a server, at one address and over one transport.
 type box struct {
-	w        *world
-	name     string
-	proto    transport.Proto
-	addr     netip.AddrPort // its UDP socket, or the port that it listens on
-	client   bool
-	down     bool          // its process is dead
-	quiet    bool          // of a dead one: nobody says so, neither ICMP nor a reset
-	last     time.Duration // when its connections were closed
-	port     uint16        // the last ephemeral one
-	wires    []*wire
-	dialogs  map[string]*leg // by Call-ID
-	sessions int             // servers: answered with a 2xx and not ended
+	w       *world
+	name    string
+	proto   transport.Proto
+	addr    netip.AddrPort // its UDP socket, or the port that it listens on
+	client  bool
+	down    bool          // its process is dead
+	quiet   bool          // of a dead one: nobody says so, neither ICMP nor a reset
+	last    time.Duration // when its connections were closed
+	port    uint16        // the last ephemeral one
+	wires   []*wire
+	dialogs map[string]*leg // by Call-ID
 }
 
 // wire is a TCP connection between a box and the proxy.

@@ -174,7 +174,6 @@ func (g *leg) take(s *serve) {
 		return
 	}
 	g.session = sessionUp
-	g.box.sessions++
 	var extra []string
 	if g.t.chance(30) {
 		extra = append(extra, "Session-Expires: 90;refresher=uac")

@@ -226,7 +226,7 @@ func (w *world) run() {
 	w.calling(rate)
 	w.trouble()
 	idle := 0
-	for n := 1; w.broken == "" && idle < 12000; n++ { // two minutes: sessions of those who died reach their longest time
+	for n := 1; w.broken == "" && idle < 20000; n++ { // 200 s: sessions of those who died reach their longest time
 		next := time.Duration(n) * tick
 		for len(w.queue) > 0 && w.queue[0].at < next && w.broken == "" {
 			e := heap.Pop(&w.queue).(event)

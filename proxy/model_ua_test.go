@@ -16,7 +16,6 @@ type leg struct {
 	box     *box
 	dead    bool // it neither sends nor hears any more
 	session phase
-	how     string // how the session ended
 	local   string // From of its requests
 	remote  string
 	target  string
@@ -344,8 +343,6 @@ func (g *leg) disconnected(c *wire) {
 }
 
 func (g *leg) end(how string) {
-	g.session, g.how = sessionOver, how
-	if !g.box.client {
-		g.box.sessions--
-	}
+	g.session = sessionOver
+	g.w.log(g.t, "%s ends its session: %s", g.box.name, how)
 }

@@ -1,6 +1,8 @@
 package transaction
 
 import (
+	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -34,13 +36,22 @@ type Pair[D any] struct {
 type Shard[D any] struct {
 	sync.Mutex
 	byKey map[uint64]*Pair[D]
-	pairs []*Pair[D]
-	free  []uint32
+	most  int       // that byKey has held since it was made
+	slots []slot[D] // by the place in an id
+	free  []uint32  // places without a pair
+	spare []*Pair[D]
 	wheel *wheel.Wheel[*Pair[D]]
 	pool  buffers
 	table *Table[D]
 	index uint32
 	_     [64]byte // a cache line of its own
+}
+
+// slot is a place in a shard: its pair, nil when none lives there, and the generation of the last one. They
+// are odd, so that no id is 0.
+type slot[D any] struct {
+	pair       *Pair[D]
+	generation uint32
 }
 
 // Table holds the pairs. New makes one; nothing in it starts by itself: the owner calls Tick.
@@ -92,8 +103,8 @@ func (t *Table[D]) Each(visit func(*Shard[D], *Pair[D])) {
 func (s *Shard[D]) each(visit func(*Shard[D], *Pair[D])) {
 	s.Lock()
 	defer s.Unlock() // a visitor that panics must not keep the shard
-	for _, p := range s.pairs {
-		if p.live() {
+	for i := range s.slots {
+		if p := s.slots[i].pair; p != nil {
 			visit(s, p)
 		}
 	}
@@ -105,10 +116,10 @@ func (s *Shard[D]) Find(key uint64) *Pair[D] { return s.byKey[key] }
 // Get is the pair of an id, or nil when it is gone.
 func (s *Shard[D]) Get(id ID) *Pair[D] {
 	i := uint32(id) / Shards
-	if int(i) >= len(s.pairs) || s.pairs[i].ID != id || !s.pairs[i].live() {
+	if int(i) >= len(s.slots) || s.slots[i].pair == nil || s.slots[i].pair.ID != id {
 		return nil
 	}
-	return s.pairs[i]
+	return s.slots[i].pair
 }
 
 // Open makes a pair; key 0 is for one without a server transaction, which only its id finds. nil: the table is full.
@@ -117,26 +128,43 @@ func (s *Shard[D]) Open(key uint64) *Pair[D] {
 		s.table.live.Add(-1)
 		return nil
 	}
-	var p *Pair[D]
+	i := uint32(len(s.slots))
 	if n := len(s.free); n > 0 {
-		p = s.pairs[s.free[n-1]]
+		i = s.free[n-1]
 		s.free = s.free[:n-1]
 	} else {
-		p = &Pair[D]{ID: ID(uint32(len(s.pairs))*Shards + s.index)}
-		p.timer.Value = p
-		s.pairs = append(s.pairs, p)
+		s.slots = append(s.slots, slot[D]{generation: math.MaxUint32})
 	}
-	p.ID += 1 << 32 // a new generation; odd ones live
+	p := s.unused()
+	at := &s.slots[i]
+	at.generation += 2
+	at.pair = p
+	p.ID = ID(at.generation)<<32 | ID(i*Shards+s.index)
 	if key != 0 {
 		p.key = key
 		s.byKey[key] = p
+		s.most = max(s.most, len(s.byKey))
 	}
 	return p
 }
 
-func (p *Pair[D]) live() bool { return p.ID>>32&1 == 1 }
+// unused is a pair without a place.
+func (s *Shard[D]) unused() *Pair[D] {
+	if n := len(s.spare); n > 0 {
+		p := s.spare[n-1]
+		s.spare[n-1] = nil
+		s.spare = s.spare[:n-1]
+		return p
+	}
+	p := new(Pair[D])
+	p.timer.Value = p
+	return p
+}
 
-// Close forgets a pair and keeps its memory for the next.
+func (p *Pair[D]) live() bool { return p.ID != 0 }
+
+// Close forgets a pair. Its memory is kept for the next while there is little in stock, so that what a flood took is given
+// back: but 20 bytes for each place that there ever was.
 func (s *Shard[D]) Close(p *Pair[D]) {
 	if !p.live() {
 		return
@@ -144,12 +172,27 @@ func (s *Shard[D]) Close(p *Pair[D]) {
 	s.wheel.Disarm(&p.timer)
 	if p.key != 0 {
 		delete(s.byKey, p.key)
+		s.shrink()
 	}
+	i := uint32(p.ID) / Shards
+	s.slots[i].pair = nil
+	s.free = append(s.free, i)
 	var none D
-	p.Data, p.Server, p.key = none, Server{}, 0
-	p.ID += 1 << 32
-	s.free = append(s.free, uint32(p.ID)/Shards)
+	p.Data, p.Server, p.key, p.ID = none, Server{}, 0, 0
+	if len(s.spare) < stock {
+		s.spare = append(s.spare, p)
+	}
 	s.table.live.Add(-1)
+}
+
+// shrink makes byKey anew when it has become much smaller: a map keeps the room that it once needed.
+func (s *Shard[D]) shrink() {
+	if s.most <= 16*stock || len(s.byKey) > s.most/8 {
+		return
+	}
+	m := make(map[uint64]*Pair[D], len(s.byKey))
+	maps.Copy(m, s.byKey)
+	s.byKey, s.most = m, len(m)
 }
 
 // Arm sets the pair's timer; Never disarms it.
@@ -179,8 +222,10 @@ type buffers struct {
 const (
 	smallBuffer = 512
 	largeBuffer = 2048
-	stock       = 256 // of each size and shard
 )
+
+// stock is how much unused memory a shard keeps of each kind, in pieces.
+const stock = 64
 
 func (p *buffers) get(n int) []byte {
 	switch {

@@ -69,7 +69,7 @@ func TestTableGenerations(t *testing.T) {
 			t.Fatalf("the closed pair answers to %x", dead)
 		}
 	}
-	if n := len(tb.shards[5].pairs); n != 1 {
+	if n := len(tb.shards[5].slots); n != 1 {
 		t.Errorf("%d places for one pair at a time", n)
 	}
 }
@@ -220,6 +220,34 @@ func TestTableEach(t *testing.T) {
 			t.Errorf("%d was closed", p.Data)
 		}
 	})
+}
+
+// TestTableShrinks: what a flood has taken is given back, and ids of before are not found again in the places of others.
+func TestTableShrinks(t *testing.T) {
+	const flood = 100 * 16 * stock
+	tb := NewTable[int](flood, 0)
+	s := &tb.shards[7]
+	var ids []ID
+	for round := range 2 {
+		for k := range uint64(flood) {
+			p := s.Open(k + 1)
+			s.Arm(p, 50)
+			if round == 0 {
+				ids = append(ids, p.ID)
+			} else if s.Find(k+1) != p || s.Get(p.ID) != p {
+				t.Fatalf("pair %d is not found", k)
+			}
+		}
+		for _, id := range ids {
+			if round == 1 && s.Get(id) != nil {
+				t.Fatalf("id %x of before is found", id)
+			}
+		}
+		s.each(func(s *Shard[int], p *Pair[int]) { s.Close(p) })
+		if len(s.spare) > stock || s.most > 16*stock || len(s.byKey) != 0 || tb.Len() != 0 || len(s.slots) != flood {
+			t.Errorf("after a flood: %d spare pairs, a map for %d, %d pairs, %d places", len(s.spare), s.most, tb.Len(), len(s.slots))
+		}
+	}
 }
 
 // TestKeepDrop: kept bytes are a copy; memory comes back in its size class and is never shared by two.
