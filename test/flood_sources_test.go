@@ -73,7 +73,7 @@ func (l *lab) flood(d *daemon, third string) *flood {
 			return f.request(pick("INVITE", "OPTIONS", "MESSAGE"), a, a.String(), "Route: <sip:"+f.third+";lr>\r\n")
 		}},
 		{"response", 400, outsider, func(netip.AddrPort) string { return f.response() }},
-		{"OPTIONS over the rate", 300, insider, func(a netip.AddrPort) string { return f.request("OPTIONS", a, a.String(), "") }},
+		{"OPTIONS over the rate", 800, insider, func(a netip.AddrPort) string { return f.request("OPTIONS", a, a.String(), "") }},
 		{"INVITE without a route", 100, friend, func(a netip.AddrPort) string { return f.request("INVITE", a, a.String(), "") }},
 	} {
 		f.all.Go(func() { f.datagrams(ctx, k.name, k.rate, k.from, k.write) })
