@@ -36,7 +36,7 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 	if m.Method == message.Options && (m.InDialog() || m.Hops == 0) {
 		// UniMRCP answers an OPTIONS in a dialog and then ends the call: it goes no further. Nor does one that may not (RFC
 		// 3261 16.3 step 3).
-		p.reply(w, from, 200, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK\r\n")
+		p.reply(w, from, 200, allow)
 		return
 	}
 	dst := p.peer(c, fromClient)

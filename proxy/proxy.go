@@ -7,7 +7,6 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
@@ -267,13 +266,5 @@ func (p *Proxy) tagOf(m *message.Message) []byte {
 	_, _ = h.Write(m.Bytes(m.Via.Branch))
 	_, _ = h.Write(m.Bytes(m.CallID.Value))
 	_, _ = h.Write(m.Bytes(m.FromTag))
-	const digits = "0123456789abcdef"
-	var sum [8]byte
-	binary.BigEndian.PutUint64(sum[:], h.Sum64())
-	tag := make([]byte, 0, 18)
-	tag = append(tag, "mq"...)
-	for _, c := range sum {
-		tag = append(tag, digits[c>>4], digits[c&15])
-	}
-	return tag
+	return appendHex(append(make([]byte, 0, 18), "mq"...), h.Sum64())
 }

@@ -117,6 +117,9 @@ func (p *Proxy) at(f transport.Flow) *local {
 	return &p.listeners[min(int(f.Local), len(p.listeners)-1)]
 }
 
+// allow are the methods that we serve or relay (RFC 3261 20.5).
+const allow = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK\r\n"
+
 // ping answers OPTIONS: 200 while a session could be taken, by the cluster that the Request-URI's user names or by any; 503
 // when not, or while we drain.
 func (p *Proxy) ping(w *worker, from transport.Flow) {
@@ -133,7 +136,7 @@ func (p *Proxy) ping(w *worker, from transport.Flow) {
 		p.reply(w, from, 503, "Retry-After: 5\r\n")
 		return
 	}
-	p.reply(w, from, 200, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK\r\nAccept: application/sdp\r\n")
+	p.reply(w, from, 200, allow+"Accept: application/sdp\r\n")
 }
 
 // reply sends a response of ours without a transaction (RFC 3261 8.2.7).
