@@ -118,7 +118,6 @@ func TestTooMany(t *testing.T) {
 }
 
 func TestOtherServers(t *testing.T) {
-	good := dnstest.NewZone(t, "a.test. 1 IN A 10.0.0.1", "b.test. 1 IN A 10.0.0.2")
 	for about, spoil := range map[string]func(*dnstest.Zone){
 		"SERVFAIL": func(z *dnstest.Zone) { z.Fail(dns.RcodeServerFailure) },
 		"REFUSED":  func(z *dnstest.Zone) { z.Fail(dns.RcodeRefused) },
@@ -126,6 +125,7 @@ func TestOtherServers(t *testing.T) {
 	} {
 		t.Run(about, func(t *testing.T) {
 			t.Parallel()
+			good := dnstest.NewZone(t, "a.test. 1 IN A 10.0.0.1", "b.test. 1 IN A 10.0.0.2")
 			bad := dnstest.NewZone(t)
 			spoil(bad)
 			servers := []string{dnstest.Serve(t, bad, "127.0.0.1"), dnstest.Serve(t, good, "127.0.0.1")}
