@@ -45,11 +45,12 @@ func (s State) String() string {
 // are safe for concurrent use.
 type Backend struct {
 	// Read by every pick, so kept together. Written under home.mu, but for leases, which a Release lowers without it.
-	leases   atomic.Int64
-	capacity atomic.Int64
-	weight   atomic.Int64
-	state    atomic.Uint32
-	removed  atomic.Bool
+	leases    atomic.Int64
+	elsewhere atomic.Int64 // sessions of other instances
+	capacity  atomic.Int64
+	weight    atomic.Int64
+	state     atomic.Uint32
+	removed   atomic.Bool
 
 	// Guarded by home.mu.
 	turn      uint64 // when last picked, in picks of the cluster: the lowest goes first among equals
@@ -103,6 +104,12 @@ func (b *Backend) ID() uint32 { return b.id }
 
 // IDC is the data centre of the backend's group.
 func (b *Backend) IDC() string { return *b.idc.Load() }
+
+// load is what counts against the capacity: the sessions of all instances, as far as this one knows.
+func (b *Backend) load() uint64 { return uint64(b.leases.Load() + b.elsewhere.Load()) }
+
+// Elsewhere is the number of sessions that other instances were last known to have at the server.
+func (b *Backend) Elsewhere() int { return int(b.elsewhere.Load()) }
 
 // Sessions is the number of leases held.
 func (b *Backend) Sessions() int { return int(b.leases.Load()) }

@@ -139,6 +139,17 @@ func (b *Balancer) Hold(backend *Backend, until time.Time) {
 	}
 }
 
+// SetElsewhere says how many sessions other instances have at a backend: they count against its capacity, and as its load.
+func (b *Balancer) SetElsewhere(backend *Backend, sessions int) {
+	backend.elsewhere.Store(int64(max(sessions, 0)))
+}
+
+// Adopt takes a lease for a session that is at the backend already, whatever its state, weight and capacity.
+func (b *Balancer) Adopt(backend *Backend) *Lease {
+	backend.leases.Add(1)
+	return &Lease{backend: backend}
+}
+
 // Backends returns all configured backends in the order of the configuration.
 func (b *Balancer) Backends() []*Backend {
 	s := b.snap.Load()

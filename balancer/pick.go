@@ -89,7 +89,7 @@ func (g *group) leastLoad(q *query) *Backend {
 		if !q.admits(m.backend) {
 			continue
 		}
-		load := uint64(m.backend.leases.Load())
+		load := m.backend.load()
 		if best != nil {
 			switch compareLoad(load, m.share, bestLoad, best.share) {
 			case 1:
@@ -177,7 +177,7 @@ func (q *query) admits(b *Backend) bool {
 // free reports whether the backend takes sessions and has room. Unlimited is the largest number of all when unsigned.
 func (b *Backend) free() bool {
 	return b.state.Load() <= uint32(Up) && b.weight.Load() > 0 && !b.removed.Load() &&
-		uint64(b.leases.Load()) < uint64(b.capacity.Load())
+		b.load() < uint64(b.capacity.Load())
 }
 
 // refuses returns the first reason not to choose a backend that is not free or has been tried.

@@ -217,3 +217,42 @@ func TestPickAllocatesTheLeaseOnly(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestElsewhere: what other instances have at a server takes its room here, and counts as its load.
+func TestElsewhere(t *testing.T) {
+	b := with(t, single(LeastLoad, servers(2, 5, 1)...))
+	b.SetElsewhere(backend(t, b, "c", 1), 3)
+	for range 3 {
+		if l := mustPick(t, b, "c"); number(l.Backend()) != 2 {
+			t.Fatal("the one that is busy elsewhere was picked")
+		}
+	}
+	for range 4 {
+		mustPick(t, b, "c")
+	}
+	if r := refuse(t, b, "c"); !r.Full() {
+		t.Fatal(r)
+	}
+	if b.Available("c", t0) {
+		t.Error("available though full")
+	}
+	b.SetElsewhere(backend(t, b, "c", 1), 0)
+	if l := mustPick(t, b, "c"); number(l.Backend()) != 1 {
+		t.Error("room that came back elsewhere was not used")
+	}
+}
+
+// TestAdopt: a session that a server has already counts, even above its capacity, until it is released.
+func TestAdopt(t *testing.T) {
+	b := with(t, single(LeastLoad, servers(1, 1, 1)...))
+	be := backend(t, b, "c", 1)
+	first, second := b.Adopt(be), b.Adopt(be)
+	if be.Sessions() != 2 {
+		t.Fatal(be.Sessions())
+	}
+	refuse(t, b, "c")
+	first.Release()
+	refuse(t, b, "c")
+	second.Release()
+	mustPick(t, b, "c")
+}

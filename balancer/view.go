@@ -19,6 +19,8 @@ type BackendView struct {
 	State State
 	// Sessions is the number of leases held.
 	Sessions int
+	// Elsewhere is the number of sessions of other instances, where it is known.
+	Elsewhere int
 	// Capacity is in sessions, or Unlimited.
 	Capacity int
 	Weight   int
@@ -57,7 +59,7 @@ func (b *Backend) view() BackendView {
 	b.home.mu.Unlock()
 	return BackendView{
 		Cluster: b.Cluster(), IDC: b.IDC(), URI: b.uri, ID: b.id, Network: b.network, Addr: b.addr,
-		State: b.State(), Sessions: b.Sessions(), Capacity: b.Capacity(), Weight: b.Weight(),
+		State: b.State(), Sessions: b.Sessions(), Elsewhere: b.Elsewhere(), Capacity: b.Capacity(), Weight: b.Weight(),
 		Picked: b.picked.Load(), HoldUntil: hold,
 	}
 }

@@ -58,7 +58,7 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 	}
 	d := &pr.Data
 	d.pops, d.toServer, d.callback = uint8(pops), fromClient, c.callback
-	d.session = p.sessions.Key(m.Bytes(m.CallID.Value), m.Bytes(clientTag), c.backend)
+	d.session = session.Key(m.Bytes(m.CallID.Value), m.Bytes(clientTag), c.backend)
 	now := p.now()
 	f := &p.routing.Load().Failover
 	timeout, t1 := f.Deadline.Milliseconds(), int64(transaction.T1)

@@ -285,7 +285,7 @@ func (p *Proxy) established(pr *pair, m *message.Message) {
 	p.bal.Report(a.Backend, Outcome{Kind: Answered})
 	p.inviteDone(pr, m.Status, "")
 	ses := &session.Session{CallID: c.callID, Route: c.route, Cluster: c.cluster, Attempts: slices.Clone(c.attempts), Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
-	key := p.sessions.Key(m.Bytes(m.CallID.Value), m.Bytes(m.FromTag), c.lease.Backend().ID())
+	key := session.Key(m.Bytes(m.CallID.Value), m.Bytes(m.FromTag), c.lease.Backend().ID())
 	if !p.sessions.Add(key, ses, sessionExpires(m)) {
 		c.lease.Release() // a second INVITE with the Call-ID and From tag of a session that lives
 	}

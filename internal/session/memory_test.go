@@ -23,7 +23,7 @@ func TestMemory(t *testing.T) {
 	for i, l := range leases {
 		id := fmt.Sprintf("e5fc2843-608f-1240-a785-%012x", i)
 		s := &Session{CallID: id, Route: "asr", Cluster: "asr", Attempts: []Attempt{{backend, "200", time.Millisecond}}, Start: time.Now(), Lease: l}
-		if !tb.Add(tb.Key([]byte(id), []byte("tag"), 1), s, 10*time.Minute) {
+		if !tb.Add(Key([]byte(id), []byte("tag"), 1), s, 10*time.Minute) {
 			t.Fatal("duplicate")
 		}
 	}
@@ -56,5 +56,13 @@ func BenchmarkSession(b *testing.B) {
 		tb.Add(key, &Session{Lease: lease(b, bal)}, 10*time.Minute)
 		tb.Refresh(key, 10*time.Minute)
 		tb.End(key, ByeClient)
+	}
+}
+
+func BenchmarkKey(b *testing.B) {
+	b.ReportAllocs()
+	id, tag := []byte("24d8ae0e-2f4e-123c-3e9f-0242ac110003"), []byte("3cKUNm0ZeKmrD")
+	for b.Loop() {
+		Key(id, tag, 1)
 	}
 }

@@ -4,8 +4,8 @@
 package session
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,7 +77,6 @@ type shard struct {
 // locks.
 type Table struct {
 	shards [shards]shard
-	seed   maphash.Seed
 	base   time.Time
 	count  atomic.Int64
 	max    atomic.Int64 // longest session, milliseconds
@@ -86,7 +85,7 @@ type Table struct {
 
 // NewTable makes an empty table; longest bounds a session's time, 0 does not.
 func NewTable(longest time.Duration, onEnd func(*Session, Reason)) *Table {
-	t := &Table{seed: maphash.MakeSeed(), base: time.Now(), onEnd: onEnd}
+	t := &Table{base: time.Now(), onEnd: onEnd}
 	for i := range t.shards {
 		t.shards[i].byKey = map[uint64]*Session{}
 		t.shards[i].wheel = wheel.New[*Session](1024, second, 0)
@@ -98,17 +97,16 @@ func NewTable(longest time.Duration, onEnd func(*Session, Reason)) *Table {
 // SetLongest changes the bound for sessions that are added from now on.
 func (t *Table) SetLongest(d time.Duration) { t.max.Store(d.Milliseconds()) }
 
-// Key identifies a session in this table by its Call-ID, the tag of the side that opened it and the identity of its server:
-// one that was given up may accept the call late, and what it says then is not about the session that the client has with
-// another. It is never 0.
-func (t *Table) Key(callID, clientTag []byte, server uint32) uint64 {
-	var h maphash.Hash
-	h.SetSeed(t.seed)
-	_, _ = h.Write(callID)
-	_ = h.WriteByte(0)
-	_, _ = h.Write(clientTag)
-	_, _ = h.Write(binary.BigEndian.AppendUint32(nil, server))
-	return h.Sum64() | 1
+// Key identifies a session by its Call-ID, the tag of the side that opened it and the identity of its server: one that was
+// given up may accept the call late, and what it says then is not about the session that the client has with another. It
+// is the same in every process, so that what one wrote down another finds, and never 0. A cryptographic hash keeps a client
+// from choosing Call-IDs that meet another's key.
+func Key(callID, clientTag []byte, server uint32) uint64 {
+	var room [128]byte
+	in := append(binary.BigEndian.AppendUint32(room[:0], server), clientTag...)
+	in = append(append(in, 0), callID...)
+	sum := sha256.Sum256(in)
+	return binary.BigEndian.Uint64(sum[:]) | 1
 }
 
 // Len is the number of sessions.

@@ -78,7 +78,7 @@ func ticking(t *testing.T, longest time.Duration) (*Table, *log) {
 
 func add(t testing.TB, tb *Table, b *balancer.Balancer, id string, expires time.Duration) uint64 {
 	t.Helper()
-	key := tb.Key([]byte(id), []byte("tag"), 1)
+	key := Key([]byte(id), []byte("tag"), 1)
 	if !tb.Add(key, &Session{CallID: id, Lease: lease(t, b)}, expires) {
 		t.Fatalf("%s is not taken", id)
 	}
@@ -271,8 +271,8 @@ func equal(t *testing.T, got, want string) {
 // TestKey: Call-ID, tag and server are told apart, and a key is never 0.
 func TestKey(t *testing.T) {
 	tb := NewTable(0, func(*Session, Reason) {})
-	key := func(id, tag string) uint64 { return tb.Key([]byte(id), []byte(tag), 1) }
-	if key("a", "b") != key("a", "b") || key("a", "b") == key("ab", "") || key("a", "b") == key("b", "a") || key("", "") == 0 || key("a", "b") == tb.Key([]byte("a"), []byte("b"), 2) {
+	key := func(id, tag string) uint64 { return Key([]byte(id), []byte(tag), 1) }
+	if key("a", "b") != key("a", "b") || key("a", "b") == key("ab", "") || key("a", "b") == key("b", "a") || key("", "") == 0 || key("a", "b") == Key([]byte("a"), []byte("b"), 2) {
 		t.Error("keys")
 	}
 	shardsUsed := map[*shard]bool{}
@@ -313,7 +313,7 @@ func TestConcurrent(t *testing.T) {
 	for w := range 4 {
 		workers.Go(func() {
 			for i := range n {
-				key := tb.Key(fmt.Append(nil, i), nil, 1) // the workers fight for the same keys
+				key := Key(fmt.Append(nil, i), nil, 1) // the workers fight for the same keys
 				l, _ := b.Pick("asr", nil, time.Now())
 				if !tb.Add(key, &Session{Lease: l}, time.Hour) {
 					refused.Add(1)
