@@ -50,6 +50,10 @@ const (
 	CallFailed
 	// CallRefused: the server answered that it takes no more (406, 480, 486, 503).
 	CallRefused
+	// DeepOK: a session of our own was served as it should be, its engine included.
+	DeepOK
+	// DeepFailed: a session of our own was not, whatever OPTIONS says.
+	DeepFailed
 )
 
 // String returns the kind as words.
@@ -67,6 +71,10 @@ func (k EventKind) String() string {
 		return "call failed"
 	case CallRefused:
 		return "call refused"
+	case DeepOK:
+		return "deep probe ok"
+	case DeepFailed:
+		return "deep probe failed"
 	}
 	return fmt.Sprintf("event(%d)", uint8(k))
 }
@@ -99,6 +107,9 @@ type Policy struct {
 	EjectFor, EjectMax time.Duration
 	// HoldFor is how long a backend is passed over after it refused a call, when the server asks for no longer.
 	HoldFor time.Duration
+	// DeepFall is how many bad deep probes in a row take a backend out, DeepRise how many good ones bring it back, at least
+	// 1. A DeepFall of 0: deep probes change nothing.
+	DeepRise, DeepFall int
 }
 
 // MaxHold is the longest Retry-After that is obeyed: a server that asks for more is asked again.
@@ -127,4 +138,8 @@ type Status struct {
 	Probation bool
 	// HoldUntil is when a backend that refused a call is to be asked again.
 	HoldUntil time.Time
+	// DeepSuccesses and DeepFailures are the streaks of good and bad deep probes; one of them is 0.
+	DeepSuccesses, DeepFailures int
+	// EngineDown: it is Down because of deep probes, and other evidence cannot bring it back.
+	EngineDown bool
 }

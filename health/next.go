@@ -19,7 +19,15 @@ import (
 //	up        or one on probation
 //	down,     Rise good probes in a row, and a probe    up
 //	ejected   failed since, or EjectedUntil has passed  (on probation in the second case)
+//	any but   DeepFall bad deep probes in a row         down, engine
+//	down
+//	down,     DeepRise good deep probes in a row        up
+//	engine
 func Next(s Status, ev Event, p Policy) Status {
+	if s.EngineDown && p.DeepFall > 0 {
+		return s.whileEngineDown(ev, p)
+	}
+	s.EngineDown = false // deep probes no longer count
 	switch ev.Kind {
 	case ProbeOK:
 		return s.probeOK(ev, p)
@@ -33,6 +41,10 @@ func Next(s Status, ev Event, p Policy) Status {
 		return s.callFailed(ev, p)
 	case CallRefused:
 		return s.callRefused(ev, p)
+	case DeepOK:
+		return s.deepOK()
+	case DeepFailed:
+		return s.deepFailed(ev, p)
 	}
 	return s
 }

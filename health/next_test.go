@@ -12,10 +12,12 @@ var t0 = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 var policy = Policy{
 	Interval: 10 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3,
 	EjectAfter: 3, EjectFor: 30 * time.Second, EjectMax: 100 * time.Second, HoldFor: 2 * time.Second,
+	DeepRise: 2, DeepFall: 2,
 }
 
 var kinds = map[string]EventKind{
 	"ok": ProbeOK, "bad": ProbeFailed, "drain": ProbeDraining, "call": CallOK, "fail": CallFailed, "full": CallRefused,
+	"deep": DeepOK, "dead": DeepFailed,
 }
 
 // play runs a script of events, "+20" being 20 seconds later, and returns the states entered, with the second of entry.
@@ -93,6 +95,18 @@ func TestTransitions(t *testing.T) {
 		{"ok fail fail fail ok ok +10 fail fail call +20 ok", "up@0 down@0 up@30"}, // late calls do not extend it
 		{"ok fail fail fail drain +10 ok ok +20 ok", "up@0 down@0 up@30"},
 		{"ok fail fail fail ok ok +30 drain ok fail", "up@0 down@0 draining@30 up@30 down@30"},
+		// Engine dead: only deep probes bring it back
+		{"ok dead deep dead", "up@0"},
+		{"ok dead dead", "up@0 down@0"},
+		{"dead dead", "down@0"},
+		{"drain dead dead", "draining@0 down@0"},
+		{"ok dead dead ok ok ok drain bad call +5 deep dead deep +5 deep", "up@0 down@0 up@10"},
+		{"ok dead dead deep deep bad bad bad", "up@0 down@0 up@0 down@0"},
+		{"ok dead dead deep deep fail fail fail", "up@0 down@0 up@0 down@0"},
+		// Dead for probes or calls: what deep probes say adds nothing, and OPTIONS brings it back
+		{"ok bad bad bad dead dead dead ok +1 ok dead", "up@0 down@0 up@1"},
+		{"ok bad bad bad deep deep", "up@0 down@0"},
+		{"ok fail fail fail dead dead dead ok +30 ok", "up@0 down@0 up@30"},
 		// On probation: one failed call, for twice as long, at most EjectMax
 		{"ok fail fail fail ok ok +30 ok fail", "up@0 down@0 up@30 down@30"},
 		{"ok fail fail fail ok ok +30 ok fail ok ok +59 ok +1 ok", "up@0 down@0 up@30 down@30 up@90"},
@@ -120,6 +134,9 @@ func TestReasons(t *testing.T) {
 		"ok fail fail fail ok +30 ok":          "ejection ended, probes succeeded",
 		"ok fail fail fail ok +30 ok fail":     "ejected again: a call failed: why",
 		"ok fail fail fail ok +30 ok call bad": "ejection ended, probes succeeded",
+		"ok dead dead dead":                    "engine: 3 deep probes in a row failed: why",
+		"ok dead dead ok bad":                  "engine: 2 deep probes in a row failed: why",
+		"ok dead dead deep deep":               "engine: deep probe succeeded",
 	} {
 		if s, _ := play(t, policy, script); s.Reason != want {
 			t.Errorf("%q: %q, want %q", script, s.Reason, want)
@@ -135,6 +152,8 @@ func TestSmallPolicies(t *testing.T) {
 		{Policy{}, "ok bad ok", "up@0 down@0 up@0"}, // rise and fall are 1 at least
 		{Policy{}, "ok fail fail fail fail fail", "up@0"},
 		{Policy{EjectAfter: 1, EjectFor: 10 * time.Second}, "ok fail ok +10 ok fail +10 ok", "up@0 down@0 up@10 down@10 up@20"},
+		{Policy{DeepFall: 1}, "ok dead ok ok deep", "up@0 down@0 up@0"},
+		{Policy{}, "ok dead dead dead", "up@0"}, // deep probes do not count
 		{Policy{EjectAfter: 1}, "ok fail ok fail ok", "up@0 down@0 up@0 down@0 up@0"},
 	} {
 		if _, got := play(t, c.policy, c.script); got != c.want {
@@ -183,10 +202,24 @@ func TestNames(t *testing.T) {
 	for want, v := range map[string]fmt.Stringer{
 		"unknown": Unknown, "up": Up, "down": Down, "draining": Draining, "state(9)": State(9),
 		"probe ok": ProbeOK, "probe failed": ProbeFailed, "probe draining": ProbeDraining,
-		"call ok": CallOK, "call failed": CallFailed, "call refused": CallRefused, "event(9)": EventKind(9),
+		"call ok": CallOK, "call failed": CallFailed, "call refused": CallRefused,
+		"deep probe ok": DeepOK, "deep probe failed": DeepFailed, "event(9)": EventKind(9),
 	} {
 		if v.String() != want {
 			t.Errorf("%q, want %q", v, want)
 		}
+	}
+}
+
+// TestDeepTurnedOff: a backend that deep probes have taken out is not lost when they are no longer made.
+func TestDeepTurnedOff(t *testing.T) {
+	s, _ := play(t, policy, "ok dead dead")
+	p := policy
+	p.DeepFall = 0
+	for range 2 {
+		s = Next(s, Event{Kind: ProbeOK, At: t0}, p)
+	}
+	if s.State != Up || s.EngineDown {
+		t.Errorf("%+v", s)
 	}
 }
