@@ -108,7 +108,7 @@ func TestApplyKeepsWhatLives(t *testing.T) {
 	b := with(t, single(LeastLoad, servers(2, 2, 1)...))
 	one := backend(t, b, "c", 1)
 	leases := []*Lease{mustPick(t, b, "c"), mustPick(t, b, "c"), mustPick(t, b, "c"), mustPick(t, b, "c")}
-	b.SetState(one, Up)
+	b.SetState(one, Up, t0)
 
 	s := single(Weighted, server(2, 1, 3), server(1, 3, 2))
 	s.Clusters[0].Groups[0].IDC = "b"

@@ -124,8 +124,8 @@ func (b *Balancer) forget(old *Backend) {
 	b.removed = slices.DeleteFunc(b.removed, func(r *Backend) bool { return r == old })
 }
 
-// SetState tells the balancer whether a backend can be used. Sessions it has are not touched.
-func (b *Balancer) SetState(backend *Backend, st State) {
+// SetState tells the balancer whether a backend can be used from now on. Sessions it has are not touched.
+func (b *Balancer) SetState(backend *Backend, st State, _ time.Time) {
 	backend.state.Store(uint32(st))
 }
 

@@ -44,7 +44,7 @@ func with(t testing.TB, s Spec) *Balancer {
 
 func mustPick(t testing.TB, b *Balancer, cluster string, tried ...netip.AddrPort) *Lease {
 	t.Helper()
-	l, r := b.Pick(cluster, tried, t0)
+	l, r := b.Pick(Request{Cluster: cluster, Tried: tried, Now: t0})
 	if l == nil {
 		t.Fatalf("no lease: %v", r)
 	}
@@ -56,7 +56,7 @@ func mustPick(t testing.TB, b *Balancer, cluster string, tried ...netip.AddrPort
 
 func refuse(t testing.TB, b *Balancer, cluster string, tried ...netip.AddrPort) Refusal {
 	t.Helper()
-	l, r := b.Pick(cluster, tried, t0)
+	l, r := b.Pick(Request{Cluster: cluster, Tried: tried, Now: t0})
 	if l != nil {
 		t.Fatalf("a lease at %s", l.Backend().URI())
 	}

@@ -124,7 +124,7 @@ func (w *world) pick() {
 		tried = append(tried, server(w.rnd.Intn(6), 0, 0).Addr)
 	}
 	want := w.best(cluster, tried)
-	l, r := w.b.Pick(cluster, tried, w.now)
+	l, r := w.b.Pick(Request{Cluster: cluster, Tried: tried, Now: w.now})
 	if l == nil {
 		if len(want) != 0 {
 			w.t.Fatalf("refused with %q, could have had %s", r, want[0].URI())
@@ -180,7 +180,7 @@ func TestRandomWorldsAgreeWithTheRules(t *testing.T) {
 				if all := w.b.Backends(); len(all) > 0 {
 					be := all[rnd.Intn(len(all))]
 					w.state[be] = State(rnd.Intn(4))
-					w.b.SetState(be, w.state[be])
+					w.b.SetState(be, w.state[be], w.now)
 				}
 			case n < 15:
 				if all := w.b.Backends(); len(all) > 0 {

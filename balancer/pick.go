@@ -7,19 +7,36 @@ import (
 	"time"
 )
 
-// Pick takes a lease at the best backend for a session of the cluster, or says why there is none. Backends with an
-// address in tried are passed over, whatever their transport and cluster: it is the same server. Held backends are
-// used only when the whole cluster and its fallbacks have no other.
-func (b *Balancer) Pick(cluster string, tried []netip.AddrPort, now time.Time) (*Lease, Refusal) {
+// Request is what a session asks of Pick.
+type Request struct {
+	// Cluster is the name of the cluster that its route names.
+	Cluster string
+	// Tried are the addresses of servers that have failed it: they are passed over, whatever their transport and cluster,
+	// since it is the same server.
+	Tried []netip.AddrPort
+	// Now is the present time.
+	Now time.Time
+	// Resources are the MRCP resources that it asks for (RFC 6787 3.1), in lower case, such as "speechrecog": it counts
+	// against the limit of each. Needed only where a limit is for a resource.
+	Resources []string
+	// Hash is what the policy Hash goes by: equal ones get the same backend.
+	Hash uint64
+	// Reserve is how many places it leaves free at every limit, for sessions that matter more.
+	Reserve int
+}
+
+// Pick takes a lease at the best backend for a session, or says why there is none. Held backends are used only when the
+// whole cluster and its fallbacks have no other.
+func (b *Balancer) Pick(r Request) (*Lease, Refusal) {
 	for {
 		s := b.snap.Load()
-		p := s.plans[cluster]
+		p := s.plans[r.Cluster]
 		if p == nil {
-			return nil, unknownCluster(cluster)
+			return nil, unknownCluster(r.Cluster)
 		}
-		l, r := p.pick(tried, now)
+		l, why := p.pick(r.Tried, r.Now)
 		if l != nil || b.snap.Load() == s {
-			return l, r
+			return l, why
 		}
 	}
 }

@@ -43,7 +43,7 @@ func TestEqualServersFillEvenly(t *testing.T) {
 
 func TestEqualServersFillEvenlyWhenSomeAreOut(t *testing.T) {
 	b := with(t, single(LeastLoad, servers(4, 100, 1)...))
-	b.SetState(backend(t, b, "c", 2), Down)
+	b.SetState(backend(t, b, "c", 2), Down, t0)
 	wantCounts(t, counts(t, b, 300, false), 100, 0, 100, 100)
 }
 
@@ -132,7 +132,7 @@ func TestHeldIsUsedOnlyWhenNothingElseIs(t *testing.T) {
 	if got := mustPick(t, b, "c").Backend(); got != one {
 		t.Errorf("all others full: the held ones are used: got %s", got.URI())
 	}
-	if l, _ := b.Pick("c", nil, t0.Add(time.Second)); l.Backend().Cluster() != "c" || l.Fallback() {
+	if l, _ := b.Pick(Request{Cluster: "c", Now: t0.Add(time.Second)}); l.Backend().Cluster() != "c" || l.Fallback() {
 		t.Errorf("the hold has ended: got %s", l.Backend().URI())
 	}
 }
@@ -160,9 +160,9 @@ func TestRefusalNamesEveryCause(t *testing.T) {
 		{Name: "d", Groups: []GroupSpec{{Backends: []BackendSpec{server(9, 1, 1)}}}},
 		{Name: "empty"},
 	}})
-	b.SetState(backend(t, b, "c", 1), Down)
-	b.SetState(backend(t, b, "c", 2), Draining)
-	b.SetState(backend(t, b, "d", 9), Down)
+	b.SetState(backend(t, b, "c", 1), Down, t0)
+	b.SetState(backend(t, b, "c", 2), Draining, t0)
+	b.SetState(backend(t, b, "d", 9), Down, t0)
 	if got := number(mustPick(t, b, "c", server(4, 0, 0).Addr).Backend()); got != 3 {
 		t.Fatalf("got server %d", got)
 	}
@@ -191,15 +191,15 @@ func TestAvailable(t *testing.T) {
 		}
 	}
 	check("at first", true, true, true)
-	b.SetState(backend(t, b, "c", 1), Down)
+	b.SetState(backend(t, b, "c", 1), Down, t0)
 	check("c down", true, true, true)
 	l := mustPick(t, b, "d")
 	check("d full", false, false, false)
-	b.SetState(backend(t, b, "c", 1), Up)
+	b.SetState(backend(t, b, "c", 1), Up, t0)
 	check("c up", true, false, true)
 	b.Hold(backend(t, b, "c", 1), t0.Add(time.Minute))
 	check("c held", true, false, true)
-	b.SetState(backend(t, b, "c", 1), Draining)
+	b.SetState(backend(t, b, "c", 1), Draining, t0)
 	l.Release()
 	check("c draining, d free", true, true, true)
 	if b.Available("x", t0) || New().Available("", t0) {
@@ -211,7 +211,7 @@ func TestPickAllocatesTheLeaseOnly(t *testing.T) {
 	b := with(t, single(LeastLoad, servers(8, 50, 1)...))
 	tried := []netip.AddrPort{server(1, 0, 0).Addr}
 	if n := testing.AllocsPerRun(1000, func() {
-		l, _ := b.Pick("c", tried, t0)
+		l, _ := b.Pick(Request{Cluster: "c", Tried: tried, Now: t0})
 		l.Release()
 	}); n > 1 {
 		t.Errorf("%v allocations", n)

@@ -45,7 +45,7 @@ func TestCapacityHoldsUnderConcurrency(t *testing.T) {
 				both.Wait()
 			}
 			for range 2000 {
-				if l, _ := b.Pick([]string{"c", "d"}[rnd.Intn(2)], nil, t0); l != nil {
+				if l, _ := b.Pick(Request{Cluster: []string{"c", "d"}[rnd.Intn(2)], Now: t0}); l != nil {
 					given.Add(1)
 					if n := live[l.Backend()].Add(1); n > capacity {
 						t.Errorf("%s has %d sessions", l.Backend().URI(), n)
@@ -113,7 +113,7 @@ func TestApplyUnderConcurrency(t *testing.T) {
 		pickers.Go(func() {
 			var mine []*Lease
 			for i := range 3000 {
-				l, r := b.Pick("c", nil, t0)
+				l, r := b.Pick(Request{Cluster: "c", Now: t0})
 				if l == nil {
 					t.Errorf("refused: %v", r)
 					return
@@ -144,7 +144,7 @@ func BenchmarkPickRelease(b *testing.B) {
 				bal := with(b, single(p, servers(n, 50, 1)...))
 				b.ReportAllocs()
 				for b.Loop() {
-					l, _ := bal.Pick("c", nil, t0)
+					l, _ := bal.Pick(Request{Cluster: "c", Now: t0})
 					l.Release()
 				}
 			})
@@ -156,7 +156,7 @@ func BenchmarkPickReleaseParallel(b *testing.B) {
 	bal := with(b, single(LeastLoad, servers(8, 50, 1)...))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if l, _ := bal.Pick("c", nil, t0); l != nil {
+			if l, _ := bal.Pick(Request{Cluster: "c", Now: t0}); l != nil {
 				l.Release()
 			}
 		}
@@ -167,6 +167,6 @@ func BenchmarkPickRefused(b *testing.B) {
 	bal := with(b, single(LeastLoad, servers(8, 0, 1)...))
 	b.ReportAllocs()
 	for b.Loop() {
-		_, _ = bal.Pick("c", nil, t0)
+		_, _ = bal.Pick(Request{Cluster: "c", Now: t0})
 	}
 }

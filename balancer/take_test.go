@@ -6,7 +6,7 @@ import "testing"
 func TestTake(t *testing.T) {
 	b := with(t, single(LeastLoad, server(1, 1, 0), server(2, 0, 1), server(3, Unlimited, 1)))
 	be := backend(t, b, "c", 1)
-	b.SetState(be, Down)
+	b.SetState(be, Down, t0)
 	l := b.Take(be)
 	if l == nil || l.Backend() != be || be.Sessions() != 1 {
 		t.Fatalf("no lease at a backend that is down: %+v", l)

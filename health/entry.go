@@ -19,6 +19,7 @@ type entry struct {
 	status  Status
 	gone    bool     // no longer a target: evidence and changes are dropped
 	pending []Change // not yet passed to OnChange
+	history []Transition
 }
 
 func newEntry(t Target) *entry {
@@ -75,6 +76,9 @@ func (e *entry) apply(ev Event) (notify bool) {
 	to := Next(from, ev, e.target.Policy)
 	e.status = to
 	e.calm.Store(e.indifferent())
+	if from.State != to.State {
+		e.remember(from, to, ev)
+	}
 	if to.Ejected && !from.Ejected {
 		signal(e.kick) // whether probes fail too decides how it comes back
 	}

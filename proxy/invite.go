@@ -77,7 +77,7 @@ func (p *Proxy) pick(c *call, now transaction.Time) *balancer.Lease {
 	if len(c.attempts) >= min(p.routing.Load().Failover.MaxAttempts, maxAttempts) || now >= c.deadline {
 		return nil
 	}
-	lease, refusal := p.bal.Pick(c.cluster, c.tried[:len(c.attempts)], time.Now())
+	lease, refusal := p.bal.Pick(balancer.Request{Cluster: c.cluster, Tried: c.tried[:len(c.attempts)], Now: time.Now()})
 	c.refusal = refusal
 	return lease
 }

@@ -115,7 +115,7 @@ func TestPing(t *testing.T) {
 		ping("sip:127.0.0.110", "503") // full
 		d.bye()
 		ping("sip:127.0.0.110", "200")
-		l.bal.SetState(l.bal.Backends()[0], balancer.Down)
+		l.bal.SetState(l.bal.Backends()[0], balancer.Down, time.Now())
 		ping("sip:127.0.0.110", "503")
 		c.send(c.request("server-options-ood-udp-00-OPTIONS").set("Max-Forwards", "0")) // RFC 3261 11: we are its end
 		c.recv("503 OPTIONS")

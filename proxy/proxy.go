@@ -29,7 +29,7 @@ import (
 // Balancer chooses servers. *balancer.Balancer has the first two; what calls show of a server's health goes to Report.
 // None may block: they are called on the path of a message.
 type Balancer interface {
-	Pick(cluster string, tried []netip.AddrPort, now time.Time) (*balancer.Lease, balancer.Refusal)
+	Pick(r balancer.Request) (*balancer.Lease, balancer.Refusal)
 	Available(cluster string, now time.Time) bool
 	Report(b *balancer.Backend, o Outcome)
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,8 +17,8 @@ import (
 // calls is the balancer as the engine sees it: what calls show of a server goes to its health.
 type calls struct{ a *App }
 
-func (c calls) Pick(cluster string, tried []netip.AddrPort, now time.Time) (*balancer.Lease, balancer.Refusal) {
-	return c.a.bal.Pick(cluster, tried, now)
+func (c calls) Pick(r balancer.Request) (*balancer.Lease, balancer.Refusal) {
+	return c.a.bal.Pick(r)
 }
 
 func (c calls) Available(cluster string, now time.Time) bool { return c.a.bal.Available(cluster, now) }
@@ -50,7 +49,7 @@ func (a *App) healthChanged(c health.Change) {
 	if b == nil {
 		return // removed by a reload meanwhile
 	}
-	a.bal.SetState(b, states[c.To.State])
+	a.bal.SetState(b, states[c.To.State], time.Now())
 	a.bal.Hold(b, c.To.HoldUntil)
 	if c.From.State != c.To.State {
 		a.log.Info("backend "+c.To.State.String(), zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()), zap.String("backend", b.URI()),

@@ -79,7 +79,7 @@ func (a *App) probeBackends(cfg *config.Config) {
 	a.health.Apply(a.targets(cfg))
 	for _, b := range a.bal.Backends() {
 		if st, ok := a.health.Status(b.ID()); ok {
-			a.bal.SetState(b, states[st.State])
+			a.bal.SetState(b, states[st.State], time.Now())
 		}
 	}
 }

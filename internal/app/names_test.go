@@ -100,7 +100,7 @@ func (h *house) want(servers string) {
 
 func (h *house) pick() *balancer.Lease {
 	h.t.Helper()
-	l, why := h.app.bal.Pick("c", nil, time.Now())
+	l, why := h.app.bal.Pick(balancer.Request{Cluster: "c", Now: time.Now()})
 	if l == nil {
 		h.t.Fatal(why)
 	}
@@ -122,7 +122,7 @@ func TestNameGrowsAndShrinks(t *testing.T) {
 	})
 	h.want("sip:x@127.0.0.21:8060")
 	first := []*balancer.Lease{h.pick(), h.pick()}
-	if l, _ := h.app.bal.Pick("c", nil, time.Now()); l != nil {
+	if l, _ := h.app.bal.Pick(balancer.Request{Cluster: "c", Now: time.Now()}); l != nil {
 		t.Fatal("more sessions than the capacity of one address")
 	}
 	h.zone.Set(t, "asr.test. 1 IN A 127.0.0.23", "asr.test. 1 IN A 127.0.0.21", "asr.test. 1 IN A 127.0.0.22")
@@ -135,7 +135,7 @@ func TestNameGrowsAndShrinks(t *testing.T) {
 
 	h.zone.Set(t, "asr.test. 1 IN A 127.0.0.22")
 	h.want("sip:x@127.0.0.21:8060 has 2 removed, sip:x@127.0.0.22:8060 has 2, sip:x@127.0.0.23:8060 has 1 removed")
-	if l, _ := h.app.bal.Pick("c", nil, time.Now()); l != nil {
+	if l, _ := h.app.bal.Pick(balancer.Request{Cluster: "c", Now: time.Now()}); l != nil {
 		t.Error("a session for a server that DNS no longer has")
 	}
 	first[0].Release()
@@ -168,7 +168,7 @@ func TestNameThatCannotBeResolved(t *testing.T) {
 	if ok, why := h.app.Ready(); ok || why != "no cluster can take a session" {
 		t.Errorf("ready: %v, %s", ok, why)
 	}
-	if _, why := h.app.bal.Pick("c", nil, time.Now()); why.String() == "" {
+	if _, why := h.app.bal.Pick(balancer.Request{Cluster: "c", Now: time.Now()}); why.String() == "" {
 		t.Error("no reason")
 	}
 	h.zone.Set(t, "_sip._tcp.asr.test. 1 IN SRV 1 1 8061 one.test.", "one.test. 1 IN A 127.0.0.21", "_sip._udp.asr.test. 1 IN SRV 1 1 9 one.test.")

@@ -44,7 +44,7 @@ func apply(t testing.TB, b *balancer.Balancer, servers ...balancer.BackendSpec) 
 
 func take(t testing.TB, b *balancer.Balancer) *balancer.Lease {
 	t.Helper()
-	l, refusal := b.Pick("ali", nil, epoch)
+	l, refusal := b.Pick(balancer.Request{Cluster: "ali", Now: epoch})
 	if l == nil {
 		t.Fatal(refusal)
 	}

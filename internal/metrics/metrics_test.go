@@ -51,7 +51,7 @@ func header(t *testing.T, g prometheus.Gatherer, name string) string {
 func TestBackends(t *testing.T) {
 	b := farm(t, first, second)
 	m := over(b)
-	b.SetState(b.Backends()[0], balancer.Up)
+	b.SetState(b.Backends()[0], balancer.Up, epoch)
 	lease := take(t, b)
 	series(t, m, `mrcproxy_backend_up{backend="sip:10.0.0.1:8060",cluster="ali",idc="sh-a"} 1
 		mrcproxy_backend_up{backend="sip:10.0.0.2:8060",cluster="ali",idc="sh-a"} 0`, "mrcproxy_backend_up")
@@ -89,7 +89,7 @@ func TestUp(t *testing.T) {
 	b := farm(t, first)
 	m := over(b)
 	for state, want := range map[balancer.State]string{balancer.Unknown: "0", balancer.Up: "1", balancer.Down: "0", balancer.Draining: "0"} {
-		b.SetState(b.Backends()[0], state)
+		b.SetState(b.Backends()[0], state, epoch)
 		series(t, m, `mrcproxy_backend_up{backend="sip:10.0.0.1:8060",cluster="ali",idc="sh-a"} `+want, "mrcproxy_backend_up")
 	}
 }

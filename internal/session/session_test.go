@@ -28,7 +28,7 @@ func backends(t testing.TB, capacity int) *balancer.Balancer {
 
 func lease(t testing.TB, b *balancer.Balancer) *balancer.Lease {
 	t.Helper()
-	l, why := b.Pick("asr", nil, time.Now())
+	l, why := b.Pick(balancer.Request{Cluster: "asr", Now: time.Now()})
 	if l == nil {
 		t.Fatal(why)
 	}
@@ -109,7 +109,7 @@ func TestEndOnce(t *testing.T) {
 	if tb.Len() != 1 || held(b) != 1 {
 		t.Fatalf("%d sessions, %d leases", tb.Len(), held(b))
 	}
-	if l, _ := b.Pick("asr", nil, time.Now()); l != nil {
+	if l, _ := b.Pick(balancer.Request{Cluster: "asr", Now: time.Now()}); l != nil {
 		t.Fatal("a lease beyond the capacity")
 	}
 	if !tb.End(key, ByeClient) {
@@ -314,7 +314,7 @@ func TestConcurrent(t *testing.T) {
 		workers.Go(func() {
 			for i := range n {
 				key := Key(fmt.Append(nil, i), nil, 1) // the workers fight for the same keys
-				l, _ := b.Pick("asr", nil, time.Now())
+				l, _ := b.Pick(balancer.Request{Cluster: "asr", Now: time.Now()})
 				if !tb.Add(key, &Session{Lease: l}, time.Hour) {
 					refused.Add(1)
 					l.Release()
