@@ -58,7 +58,7 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 	}
 	d := &pr.Data
 	d.pops, d.toServer, d.callback = uint8(pops), fromClient, c.callback
-	d.session = session.Key(m.Bytes(m.CallID.Value), m.Bytes(clientTag), c.backend)
+	d.server, d.session = c.backend, session.Key(m.Bytes(m.CallID.Value), m.Bytes(clientTag), c.backend)
 	now := p.now()
 	f := &p.routing.Load().Failover
 	timeout, t1 := f.Deadline.Milliseconds(), int64(transaction.T1)
@@ -133,7 +133,7 @@ func (p *Proxy) relayFailed(s *shard, w *worker, pr *pair, why string) {
 	switch d.method {
 	case message.Bye:
 		p.answer(s, w, pr, 481, reason)
-		p.sessions.End(d.session, session.ByeUnanswered)
+		p.ended(d, session.ByeUnanswered)
 	case message.Invite:
 		p.answer(s, w, pr, 408, reason)
 	default:

@@ -27,6 +27,7 @@ type setup struct {
 	limit    int // transactions
 	longest  time.Duration
 	routing  func(*Routing)
+	admitter Admitter
 }
 
 // lab is a Proxy between fake peers.
@@ -110,7 +111,7 @@ func newLab(t testing.TB, s setup) *lab {
 	if s.routing != nil {
 		s.routing(r)
 	}
-	o := Options{Balancer: l.bal, Sessions: l.table, Observer: l.obs, Log: zap.NewNop(), Routing: r, MaxTransactions: s.limit}
+	o := Options{Balancer: l.bal, Sessions: l.table, Observer: l.obs, Log: zap.NewNop(), Routing: r, MaxTransactions: s.limit, Admitter: s.admitter}
 	for _, secret := range s.secrets {
 		o.Secrets = append(o.Secrets, []byte(secret))
 	}

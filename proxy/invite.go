@@ -64,9 +64,10 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 	d.pops = uint8(pops)
 	d.tryingAt = now + r.Failover.TryingAfter.Milliseconds()
 	c := &call{callID: string(m.Bytes(m.CallID.Value)), route: name, cluster: cluster, start: time.Now(), deadline: now + r.Failover.Deadline.Milliseconds()}
-	c.attempts = c.room[:0]
+	c.attempts, c.avoid = c.room[:0], c.roomToAvoid[:0]
 	d.call = c
-	if !p.place(w, pr, m, p.pick(c, now), now) {
+	lease, waits := p.admit(pr, m, p.pick(c, now), now)
+	if !waits && !p.place(w, pr, m, lease, now) {
 		p.giveUp(s, w, pr)
 	}
 	p.arm(s, pr)
@@ -77,12 +78,13 @@ func (p *Proxy) pick(c *call, now transaction.Time) *balancer.Lease {
 	if len(c.attempts) >= min(p.routing.Load().Failover.MaxAttempts, maxAttempts) || now >= c.deadline {
 		return nil
 	}
-	lease, refusal := p.bal.Pick(balancer.Request{Cluster: c.cluster, Tried: c.tried[:len(c.attempts)], Now: time.Now()})
+	lease, refusal := p.bal.Pick(balancer.Request{Cluster: c.cluster, Tried: c.avoid, Now: time.Now()})
 	c.refusal = refusal
 	return lease
 }
 
-// place sends the INVITE m to the lease's server, and to the next when it cannot be sent. false: no server is left.
+// place sends the INVITE m to the server of an admitted lease, and to the next when it cannot be sent. false: no server is
+// left.
 func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.Lease, now transaction.Time) bool {
 	d := &pr.Data
 	c := d.call
@@ -93,7 +95,7 @@ func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.L
 			d.old = append(d.old, d.cur)
 		}
 		c.lease = lease
-		c.tried[len(c.attempts)] = b.Addr()
+		c.avoid = append(c.avoid, b.Addr())
 		c.attempts = append(c.attempts, session.Attempt{Backend: b})
 		flow, fits := p.towards(b.Network(), b.Addr(), d.from.Local)
 		d.cur = branch{attempt: uint8(len(c.attempts)), flow: flow, sent: now, backend: b}
@@ -112,8 +114,13 @@ func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.L
 		if d.cur.tooLarge {
 			why = whyTooLarge
 		}
-		p.finish(c, ended{why: why}, 0)
-		if lease = p.pick(c, now); lease != nil {
+		c.failing = ended{why: why}
+		p.finish(c, c.failing, 0)
+		var waits bool
+		if lease, waits = p.admit(pr, m, p.pick(c, now), now); waits {
+			return true
+		}
+		if lease != nil {
 			p.obs.FailedOver(c.cluster, why)
 		}
 	}
@@ -181,24 +188,47 @@ func (p *Proxy) failover(s *shard, w *worker, pr *pair, e ended, definite bool) 
 	d := &pr.Data
 	c := d.call
 	now := p.now()
+	c.failing = e
 	if definite {
 		p.finish(c, e, now-d.cur.sent)
+	}
+	if c.next != nil {
+		if now < c.deadline {
+			return // the next server is asked for already
+		}
+		c.drop()
 	}
 	var lease *balancer.Lease
 	if !c.cancelled {
 		lease = p.pick(c, now)
 	}
-	if !definite {
+	if lease != nil {
+		var waits bool
+		if lease, waits = p.admit(pr, p.kept(w, pr), lease, now); waits {
+			return
+		}
+	}
+	p.moveOn(s, w, pr, lease, now)
+}
+
+// moveOn takes the call from the current attempt, if there is one that has not failed for good, to the lease's server. nil:
+// there is no other.
+func (p *Proxy) moveOn(s *shard, w *worker, pr *pair, lease *balancer.Lease, now transaction.Time) {
+	d := &pr.Data
+	c := d.call
+	if c.lease != nil {
 		if lease == nil && !c.cancelled && now < c.deadline {
 			d.cur.TimeoutAt = c.deadline
 			return
 		}
 		p.abandon(w, pr, now)
-		p.finish(c, e, now-d.cur.sent)
+		p.finish(c, c.failing, now-d.cur.sent)
 	}
 	if lease != nil {
-		p.obs.FailedOver(c.cluster, e.why)
-		if m := p.kept(w, pr); m != nil && p.place(w, pr, m, lease, now) {
+		if len(c.attempts) > 0 {
+			p.obs.FailedOver(c.cluster, c.failing.why)
+		}
+		if p.place(w, pr, p.kept(w, pr), lease, now) {
 			return
 		}
 	}
@@ -254,11 +284,19 @@ func (c *call) explain() string {
 		}
 		b.WriteString(c.attempts[i].Backend.URI() + " " + c.attempts[i].Outcome)
 	}
-	if r := c.refusal.String(); r != "" {
+	add := func(s string) {
 		if b.Len() > 0 {
 			b.WriteString("; ")
 		}
-		b.WriteString(r)
+		b.WriteString(s)
+	}
+	if c.passed > 0 {
+		add(strconv.Itoa(c.passed) + " full over all instances")
+	}
+	if c.closed {
+		add("the limits of all instances cannot be checked")
+	} else if r := c.refusal.String(); r != "" {
+		add(r)
 	}
 	return quotable.Replace(b.String())
 }
@@ -269,6 +307,7 @@ var quotable = strings.NewReplacer(`"`, `'`, `\`, `/`)
 // still comes, without the call.
 func (p *Proxy) inviteDone(pr *pair, code int, why string) {
 	c := pr.Data.call
+	c.drop()
 	pr.Data.call = nil
 	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start)}
 	if n := len(c.attempts); n > 0 {

@@ -44,11 +44,12 @@ type Listener struct {
 	Readers   int         // sockets that share a UDP listener's work; 1 when 0
 }
 
-// Options make a Proxy; all but the numbers must be given.
+// Options make a Proxy; all but the numbers, and what nil is said to stand for, must be given.
 type Options struct {
 	Listeners       []Listener // at most 16
 	Secrets         [][]byte   // of the Record-Route signature: the first signs, all verify
 	Balancer        Balancer
+	Admitter        Admitter // nil: what the Balancer gives is enough
 	Sessions        *session.Table
 	Observer        Observer
 	Log             *zap.Logger
@@ -67,6 +68,7 @@ type Proxy struct {
 	listeners []local
 	keys      *keys
 	bal       Balancer
+	admitter  Admitter
 	sessions  *session.Table
 	obs       Observer
 	routing   atomic.Pointer[Routing]
@@ -123,7 +125,7 @@ func newProxy(o Options) *Proxy {
 		o.MaxTransactions = 1 << 20
 	}
 	p := &Proxy{
-		opts: o, log: o.Log, keys: newKeys(o.Secrets), bal: o.Balancer, sessions: o.Sessions, obs: o.Observer,
+		opts: o, log: o.Log, keys: newKeys(o.Secrets), bal: o.Balancer, admitter: o.Admitter, sessions: o.Sessions, obs: o.Observer,
 		seed: maphash.MakeSeed(), epoch: rand.Uint32(), base: time.Now(),
 	}
 	p.txs = transaction.NewTable[tx](o.MaxTransactions, 0)

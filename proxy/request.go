@@ -235,8 +235,14 @@ func (p *Proxy) cancel(w *worker, from transport.Flow) {
 		return
 	}
 	d := &pr.Data
-	if d.call != nil {
-		d.call.cancelled = true
+	if c := d.call; c != nil {
+		c.cancelled = true
+		c.drop()
+		if c.lease == nil { // it has reached no server
+			p.giveUp(s, w, pr)
+			p.arm(s, pr)
+			return
+		}
 	}
 	now := p.now()
 	if d.cur.Cancel(now).Has(transaction.SendCancel) {

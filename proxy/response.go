@@ -198,9 +198,9 @@ func (p *Proxy) relayResponse(s *shard, w *worker, pr *pair, now transaction.Tim
 	}
 	switch {
 	case d.method == message.Bye:
-		p.sessions.End(d.session, byeReason(d.toServer))
+		p.ended(d, byeReason(d.toServer))
 	case m.Status == 481 || m.Status == 408:
-		p.sessions.End(d.session, session.Gone)
+		p.ended(d, session.Gone)
 	case m.Status < 300 && (d.method == message.Invite || d.method == message.Update):
 		p.sessions.Refresh(d.session, sessionExpires(m))
 	}

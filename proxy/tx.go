@@ -36,6 +36,7 @@ type tx struct {
 	replyTo  transport.Flow // where responses to it go
 	tryingAt transaction.Time
 	session  uint64   // relayed: key of the session
+	server   uint32   // relayed: ID of its server
 	cur      branch   // the branch whose answer counts
 	old      []branch // abandoned ones
 	call     *call    // initial
@@ -63,20 +64,22 @@ const maxAttempts = 16
 
 // call is the placing of one initial INVITE.
 type call struct {
-	callID    string
-	route     string
-	cluster   string
-	start     time.Time
-	deadline  transaction.Time
-	lease     *balancer.Lease // of the current branch
-	attempts  []session.Attempt
-	room      [2]session.Attempt // for attempts
-	tried     [maxAttempts]netip.AddrPort
-	cancelled bool
-	best      []byte // the best failure response so far, ready for the client (RFC 3261 16.7 step 6)
-	bestCode  int
-	retry     time.Duration // the longest Retry-After of those who refused
-	refusal   balancer.Refusal
+	callID      string
+	route       string
+	cluster     string
+	start       time.Time
+	deadline    transaction.Time
+	lease       *balancer.Lease // of the current branch
+	attempts    []session.Attempt
+	room        [2]session.Attempt // for attempts
+	roomToAvoid [2]netip.AddrPort
+	avoid       []netip.AddrPort // servers not to be picked: tried, or not admitted
+	cancelled   bool
+	best        []byte // the best failure response so far, ready for the client (RFC 3261 16.7 step 6)
+	bestCode    int
+	retry       time.Duration // the longest Retry-After of those who refused
+	refusal     balancer.Refusal
+	admission
 }
 
 // arm sets the pair's timer to whatever is due first.
