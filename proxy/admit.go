@@ -114,9 +114,13 @@ func (p *Proxy) verdict(id transaction.ID, l *balancer.Lease, v Verdict) {
 	p.arm(s, pr)
 }
 
-// ended ends the session of a request in a dialog, which may be another instance's.
-func (p *Proxy) ended(d *tx, why session.Reason) {
-	if !p.sessions.End(d.session, why) && p.admitter != nil {
+// ended ends the session of a request in a dialog, which may be another instance's. It reports whether it was this one's.
+func (p *Proxy) ended(d *tx, why session.Reason) bool {
+	if p.sessions.End(d.session, why) {
+		return true
+	}
+	if p.admitter != nil {
 		p.admitter.Ended(d.server, d.session)
 	}
+	return false
 }

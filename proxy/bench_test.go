@@ -46,7 +46,7 @@ func (n *answering) Send(_ transport.Flow, b []byte) (uint64, error) {
 // automatic makes the lab one that keeps nothing of what happens, and may be used by many goroutines.
 func (l *lab) automatic() *answering {
 	n := &answering{fakeNet: l.net, p: l.p}
-	l.table = session.NewTable(0, func(*session.Session, session.Reason) {})
+	l.table = session.NewTable(session.Options{OnEnd: func(*session.Session, session.Reason) {}})
 	l.p.obs, l.p.bal, l.p.net, l.p.sessions = silent{}, quiet{l.bal.Balancer}, n, l.table
 	return n
 }

@@ -154,3 +154,25 @@ func (o *offer) offers(resource string) bool {
 	}
 	return false
 }
+
+// resources are the media resources of RFC 6787 3.1.
+var resources = [...]string{"basicsynth", "speechsynth", "dtmfrecog", "speechrecog", "recorder", "speakverify"}
+
+var channel = []byte("\na=channel:")
+
+// resourceOf is the media resource that a server has given a channel of in its answer (RFC 6787 4.2); "" when it says none,
+// or one that has no name there.
+func resourceOf(m *message.Message) string {
+	_, id, ok := bytes.Cut(m.BodyBytes(), channel)
+	if !ok {
+		return ""
+	}
+	id, _, _ = bytes.Cut(id, []byte("\n"))
+	_, name, _ := bytes.Cut(id, []byte("@"))
+	for _, r := range resources {
+		if strings.EqualFold(r, string(bytes.TrimSpace(name))) {
+			return r
+		}
+	}
+	return ""
+}

@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
 
 	"mrcproxy/internal/session"
 	"mrcproxy/proxy/message"
@@ -40,7 +43,11 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 		return
 	}
 	dst := p.peer(c, fromClient)
+	ses := session.Key(m.Bytes(m.CallID.Value), m.Bytes(clientTag), c.backend)
 	if m.Method == message.Ack {
+		if !p.sessions.Confirm(ses) && p.sessions.Learn(ses, c.backend, learned(m, c.client.Remote), 0) {
+			p.log.Debug("session learned", zap.ByteString("call_id", m.Bytes(m.CallID.Value)))
+		}
 		p.relayAck(w, from, dst, pops)
 		return
 	}
@@ -58,7 +65,7 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 	}
 	d := &pr.Data
 	d.pops, d.toServer, d.callback = uint8(pops), fromClient, c.callback
-	d.server, d.session = c.backend, session.Key(m.Bytes(m.CallID.Value), m.Bytes(clientTag), c.backend)
+	d.session, d.server = ses, c.backend
 	now := p.now()
 	f := &p.routing.Load().Failover
 	timeout, t1 := f.Deadline.Milliseconds(), int64(transaction.T1)
@@ -76,10 +83,14 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 	d.cur.Start(m.Method == message.Invite, dst.Proto.Reliable(), t1, timeout, now)
 	w.out = p.appendRequest(w.out[:0], w, m, pr, &d.cur)
 	if !p.sendBranch(&d.cur, w.out) {
-		d.cur.Fail()
-		p.relayFailed(s, w, pr, whySend)
+		p.branchFailed(s, w, pr, &d.cur, whySend, true)
 	}
 	p.arm(s, pr)
+}
+
+// learned is a session that only a message in it tells of.
+func learned(m *message.Message, client netip.AddrPort) *session.Session {
+	return &session.Session{CallID: string(m.Bytes(m.CallID.Value)), Client: client, Start: time.Now()}
 }
 
 // peer is the flow to the other side of a dialog.
@@ -139,7 +150,7 @@ func (p *Proxy) relayFailed(s *shard, w *worker, pr *pair, why string) {
 	default:
 		p.answer(s, w, pr, 504, reason)
 	}
-	if d.method != message.Invite {
+	if d.method != message.Invite && !d.byeByUDP() {
 		s.Drop(&d.msg)
 	}
 }

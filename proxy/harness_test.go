@@ -102,7 +102,7 @@ func newLab(t testing.TB, s setup) *lab {
 	if err := l.bal.Apply(balancer.Spec{Clusters: []balancer.ClusterSpec{{Name: "asr", Groups: []balancer.GroupSpec{group}}}}); err != nil {
 		t.Fatal(err)
 	}
-	l.table = session.NewTable(s.longest, l.onEnd)
+	l.table = session.NewTable(session.Options{Longest: s.longest, OnEnd: l.onEnd, Adopt: l.adopt})
 	r := &Routing{
 		Routes: []Route{{Name: "all", Cluster: "asr"}},
 		Failover: Failover{FirstResponse: 500 * time.Millisecond, Answer: time.Second, Deadline: 4 * time.Second, MaxAttempts: 5, T1: 100 * time.Millisecond,
@@ -154,11 +154,18 @@ func (l *lab) restart() {
 	l.Helper()
 	l.stop()
 	o := l.p.opts
-	l.table = session.NewTable(0, l.onEnd)
+	l.table = session.NewTable(session.Options{OnEnd: l.onEnd, Adopt: l.adopt})
 	o.Sessions = l.table
 	l.p = newProxy(o)
 	l.p.attach(l.net, func(i int) netip.AddrPort { return o.Listeners[i].Bind })
 	l.run()
+}
+
+func (l *lab) adopt(server uint32) *balancer.Lease {
+	if b := l.bal.Lookup(server); b != nil {
+		return l.bal.Adopt(b)
+	}
+	return nil
 }
 
 func (l *lab) onEnd(_ *session.Session, why session.Reason) {

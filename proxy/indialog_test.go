@@ -144,10 +144,42 @@ func TestUnansweredBye(t *testing.T) {
 		c.recvAt(2*time.Second, "481 BYE")
 		l.noSessions()
 		l.wantEnded(session.ByeUnanswered)
-		l.until(4 * time.Second)
-		srv.none()
 		c.send(bye)
 		c.recv("481 BYE")
+		srv.none()
+		// The server goes on being told, for as long as FreeSWITCH itself would (17.1.2.2), so that one that comes back frees
+		// its channel.
+		for _, at := range []time.Duration{3100, 6300, 10300, 14300, 18300, 22300, 26300, 30300} {
+			srv.recvAt(at*time.Millisecond, "BYE")
+		}
+		l.until(40 * time.Second)
+		srv.none()
+	})
+	inLab(t, setup{}, func(l *lab) { // it comes back
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		d := l.call(c, srv)
+		c.send(d.fromClient("BYE"))
+		for range 6 {
+			srv.recv("BYE")
+			l.wait(time.Second)
+		}
+		c.recv("481 BYE")
+		srv.answer(srv.recvAt(6300*time.Millisecond, "BYE"), "200 OK")
+		l.until(40 * time.Second)
+		srv.none() // and the client has been answered once
+		l.wantEnded(session.ByeUnanswered)
+	})
+	inLab(t, setup{}, func(l *lab) { // the network says at once that it is not there: so may it be for a moment only
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		d := l.call(c, srv)
+		c.send(d.fromClient("BYE"))
+		bye := srv.recv("BYE")
+		l.p.Unreachable([]byte(bye.String()), srv.addr, errFlow)
+		c.recvAt(0, "481 BYE")
+		l.wantEnded(session.ByeUnanswered)
+		srv.answer(srv.recvAt(100*time.Millisecond, "BYE"), "200 OK")
+		l.until(2 * time.Second)
+		srv.none()
 	})
 	inLab(t, setup{}, func(l *lab) {
 		c, srv := l.udp(freeswitch), l.udp(serverA)
@@ -158,6 +190,7 @@ func TestUnansweredBye(t *testing.T) {
 		}
 		srv.recvAt(2*time.Second, "481 BYE")
 		l.wantEnded(session.ByeUnanswered)
+		c.answer(c.recvAt(3500*time.Millisecond, "BYE"), "200 OK")
 	})
 }
 

@@ -320,10 +320,11 @@ func (p *Proxy) inviteDone(pr *pair, code int, why string) {
 func (p *Proxy) established(pr *pair, m *message.Message) {
 	c := pr.Data.call
 	a := &c.attempts[len(c.attempts)-1]
-	a.Outcome, a.Took = strconv.Itoa(m.Status), time.Duration(p.now()-pr.Data.cur.sent)*time.Millisecond
+	a.Outcome, a.Took = codeText(m.Status), time.Duration(p.now()-pr.Data.cur.sent)*time.Millisecond
 	p.bal.Report(a.Backend, Outcome{Kind: Answered})
 	p.inviteDone(pr, m.Status, "")
-	ses := &session.Session{CallID: c.callID, Route: c.route, Cluster: c.cluster, Attempts: slices.Clone(c.attempts), Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
+	ses := &session.Session{Kind: p.sessions.Kind(session.Kind{Route: c.route, Cluster: c.cluster, Resource: resourceOf(m)}), CallID: c.callID, Client: pr.Data.from.Remote,
+		Attempts: slices.Clone(c.attempts), Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
 	key := session.Key(m.Bytes(m.CallID.Value), m.Bytes(m.FromTag), c.lease.Backend().ID())
 	if !p.sessions.Add(key, ses, sessionExpires(m)) {
 		c.lease.Release() // a second INVITE with the Call-ID and From tag of a session that lives
@@ -346,4 +347,12 @@ func seconds(v []byte) time.Duration {
 		n = n*10 + int(ch-'0')
 	}
 	return time.Duration(n) * time.Second
+}
+
+// codeText spells a status code, the usual one without allocation: it is kept with each session.
+func codeText(code int) string {
+	if code == 200 {
+		return "200"
+	}
+	return strconv.Itoa(code)
 }

@@ -153,7 +153,7 @@ func newWorld(t *testing.T, p plan) *world {
 	}
 	w.l = newLab(t, s)
 	w.p = w.l.p
-	w.l.table = session.NewTable(s.longest, w.ended)
+	w.l.table = session.NewTable(session.Options{Longest: s.longest, OnEnd: w.ended, Adopt: w.l.adopt})
 	w.p.sessions = w.l.table
 	w.p.net = w
 	w.start = time.Now()

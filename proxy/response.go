@@ -127,12 +127,12 @@ func (p *Proxy) placedResponse(s *shard, w *worker, pr *pair, now transaction.Ti
 		}
 	case m.Status < 300:
 		first := !pr.Server.Final()
-		p.pass(s, w, pr, now)
-		if first {
+		if first { // before its ACK can come
 			p.established(pr, m)
-			if len(d.old) == 0 {
-				s.Drop(&d.msg) // nothing is sent again from here on
-			}
+		}
+		p.pass(s, w, pr, now)
+		if first && len(d.old) == 0 {
+			s.Drop(&d.msg) // nothing is sent again from here on
 		}
 	case retryable(m.Status): // after a CANCEL there is no next attempt, and its client gets 487 as it expects
 		c.keepBest(w)
@@ -179,7 +179,8 @@ func (p *Proxy) relayResponse(s *shard, w *worker, pr *pair, now transaction.Tim
 	if m.Status == 100 || m.Status < 200 && (pr.Server.Final() || d.method != message.Invite) { // RFC 4320 4.1
 		return
 	}
-	if pr.Server.Final() && !(pr.Server.State == transaction.Accepted && m.Status < 300) {
+	first := !pr.Server.Final()
+	if !first && !(pr.Server.State == transaction.Accepted && m.Status < 300) {
 		return // answered by us meanwhile
 	}
 	switch {
@@ -196,17 +197,38 @@ func (p *Proxy) relayResponse(s *shard, w *worker, pr *pair, now transaction.Tim
 	if m.Status < 200 {
 		return
 	}
-	switch {
-	case d.method == message.Bye:
-		p.ended(d, byeReason(d.toServer))
-	case m.Status == 481 || m.Status == 408:
-		p.ended(d, session.Gone)
-	case m.Status < 300 && (d.method == message.Invite || d.method == message.Update):
-		p.sessions.Refresh(d.session, sessionExpires(m))
+	if first {
+		p.follow(m, d)
 	}
 	if d.method != message.Invite || m.Status < 300 {
 		s.Drop(&d.msg) // nothing is sent again from here on
 	}
+}
+
+// follow is what the final response to a request in a dialog means for its session. One that is not there is learned when both
+// sides have just shown that they have it.
+func (p *Proxy) follow(m *message.Message, d *tx) {
+	good := m.Status < 300
+	switch {
+	case d.method == message.Bye:
+		if !p.ended(d, byeReason(d.toServer)) && good {
+			p.sessions.EndUnknown(d.session, d.server, learned(m, d.client()))
+		}
+	case m.Status == 481 || m.Status == 408:
+		p.ended(d, session.Gone)
+	case good && (d.method == message.Invite || d.method == message.Update):
+		if expires := sessionExpires(m); !p.sessions.Refresh(d.session, expires) {
+			p.sessions.Learn(d.session, d.server, learned(m, d.client()), expires)
+		}
+	}
+}
+
+// client is the client's address, of a request in a dialog.
+func (d *tx) client() netip.AddrPort {
+	if d.toServer {
+		return d.from.Remote
+	}
+	return d.cur.flow.Remote
 }
 
 func byeReason(fromClient bool) session.Reason {

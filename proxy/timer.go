@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"mrcproxy/proxy/message"
 	"mrcproxy/proxy/transaction"
 )
 
@@ -58,6 +59,7 @@ func (p *Proxy) branchFailed(s *shard, w *worker, pr *pair, b *branch, why strin
 	switch {
 	case definite && b.Invite:
 		b.Lose(p.now()) // the other side may have got it, and answer by another connection
+	case definite && d.byeByUDP():
 	case definite:
 		b.Fail()
 	}
@@ -70,11 +72,19 @@ func (p *Proxy) branchFailed(s *shard, w *worker, pr *pair, b *branch, why strin
 		}
 		b.Fail()
 	case d.kind == relayed:
-		if !definite {
+		if d.byeByUDP() {
+			b.GoOn(b.sent + transaction.Lifetime)
+		} else if !definite {
 			p.abandon(w, pr, p.now())
 		}
 		p.relayFailed(s, w, pr, why)
 	case d.kind == initial && !pr.Server.Final():
 		p.failover(s, w, pr, ended{why: why}, definite)
 	}
+}
+
+// byeByUDP reports whether this is a BYE on its way by UDP: it is sent again for as long as RFC 3261 17.1.2.2 has it, whatever
+// the one who said it was answered meanwhile, and whatever the network says: a server that comes back frees its channel.
+func (d *tx) byeByUDP() bool {
+	return d.kind == relayed && d.method == message.Bye && !d.cur.flow.Proto.Reliable()
 }

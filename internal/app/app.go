@@ -76,7 +76,7 @@ func New(o Options) (*App, error) {
 		Backends: a.bal.View, Sessions: func() int { return a.sessions.Len() }, Transactions: func() int { return a.proxy.Transactions() },
 		Transport: func() transport.Stats { return a.proxy.Transport() }, Names: a.names.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
 	})
-	a.sessions = session.NewTable(cfg.Sessions.Max, a.sessionEnded)
+	a.sessions = session.NewTable(session.Options{Longest: cfg.Sessions.Max, OnEnd: a.sessionEnded, Adopt: a.adopt})
 	secrets, err := secretsOf(cfg, a.log)
 	if err != nil {
 		return nil, err

@@ -85,6 +85,14 @@ func (o observer) Unroutable(callID, userAgent string) {
 	o.log.Warn("no route matches", zap.String("call_id", clip(callID)), zap.String("user_agent", clip(userAgent)))
 }
 
+// adopt takes a lease for a session that is at a server already.
+func (a *App) adopt(server uint32) *balancer.Lease {
+	if b := a.bal.Lookup(server); b != nil {
+		return a.bal.Adopt(b)
+	}
+	return nil
+}
+
 // sessionEnded writes a session's one line.
 func (a *App) sessionEnded(s *session.Session, why session.Reason) {
 	a.metrics.SessionEnded(s, why)

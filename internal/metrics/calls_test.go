@@ -21,7 +21,7 @@ func TestNoAllocation(t *testing.T) {
 	m := over(b)
 	backend := b.Backends()[0]
 	i := &proxy.Invite{Cluster: "ali", Backend: backend, Code: 200, Took: 3 * time.Millisecond}
-	s := &session.Session{Cluster: "ali", Start: time.Now(), Lease: take(t, b)}
+	s := &session.Session{Kind: &session.Kind{Cluster: "ali"}, Start: time.Now(), Lease: take(t, b)}
 	for name, f := range map[string]func(){
 		"InviteDone":   func() { m.InviteDone(i) },
 		"FailedOver":   func() { m.FailedOver("ali", "no_response") },
@@ -44,7 +44,7 @@ func TestConcurrent(t *testing.T) {
 	handler := m.Handler()
 	leases := make([]*session.Session, workers)
 	for w := range leases {
-		leases[w] = &session.Session{Cluster: "ali", Start: time.Now(), Lease: take(t, b)}
+		leases[w] = &session.Session{Kind: &session.Kind{Cluster: "ali"}, Start: time.Now(), Lease: take(t, b)}
 	}
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -111,7 +111,7 @@ func BenchmarkInviteDoneParallel(b *testing.B) {
 func BenchmarkSessionEnded(b *testing.B) {
 	f := farm(b, first)
 	m := over(f)
-	s := &session.Session{Cluster: "ali", Start: time.Now(), Lease: take(b, f)}
+	s := &session.Session{Kind: &session.Kind{Cluster: "ali"}, Start: time.Now(), Lease: take(b, f)}
 	b.ReportAllocs()
 	for b.Loop() {
 		m.SessionEnded(s, session.ByeClient)

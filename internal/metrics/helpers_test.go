@@ -82,6 +82,6 @@ func everything(t testing.TB, m *Metrics, b *balancer.Balancer) {
 	m.Late(backend)
 	m.Unroutable("call", "agent")
 	m.Probed("ali", "sh-a", backend.URI(), true, time.Millisecond)
-	m.SessionEnded(&session.Session{Cluster: "ali", Start: time.Now(), Lease: take(t, b)}, session.ByeClient)
+	m.SessionEnded(&session.Session{Kind: &session.Kind{Cluster: "ali"}, Start: time.Now(), Lease: take(t, b)}, session.ByeClient)
 	m.Reloaded(true, epoch)
 }

@@ -142,13 +142,20 @@ func (m *Metrics) Probed(cluster, _, backend string, ok bool, d time.Duration) {
 	m.probeDuration.WithLabelValues(cluster, backend, result).Observe(d.Seconds())
 }
 
-// SessionEnded counts the end of a session and how long it was. Its cluster is the one that the route named.
+// SessionEnded counts the end of a session and how long it was. Its cluster is the one that the route named, of a session
+// that began at another process the backend's own.
 func (m *Metrics) SessionEnded(s *session.Session, why session.Reason) {
-	c := m.cluster(s.Cluster)
+	name := s.Cluster
+	if s.Learned {
+		name = s.Backend().Cluster()
+	}
+	c := m.cluster(name)
 	if int(why) < len(c.ended) {
 		c.ended[why].Inc()
 	}
-	c.sessionDuration.Observe(time.Since(s.Start).Seconds())
+	if !s.Learned {
+		c.sessionDuration.Observe(time.Since(s.Start).Seconds())
+	}
 }
 
 // Forget drops what was counted for a backend that is gone, in all clusters, so that servers that come and go under ever

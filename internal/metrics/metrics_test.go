@@ -178,7 +178,7 @@ func TestSessionEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := farm(t, first)
 		m := over(b)
-		s := &session.Session{Cluster: "ali", Start: time.Now(), Lease: take(t, b)}
+		s := &session.Session{Kind: &session.Kind{Cluster: "ali"}, Start: time.Now(), Lease: take(t, b)}
 		time.Sleep(90 * time.Second)
 		m.SessionEnded(s, session.Expired)
 		m.SessionEnded(s, session.Reason(250)) // not counted, and no harm

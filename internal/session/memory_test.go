@@ -2,29 +2,37 @@ package session
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"mrcproxy/balancer"
 )
 
-// TestMemory bounds what one session holds beyond its lease: a proxy has tens of thousands for minutes.
+// TestMemory bounds what one session holds, its lease and all its strings included: a proxy has tens of thousands for minutes.
+// The table writes down its changes, and each session can be ended on its behalf.
 func TestMemory(t *testing.T) {
 	const n, most = 20000, 600
 	b := backends(t, balancer.Unlimited)
-	tb := NewTable(time.Hour, func(*Session, Reason) {})
-	leases := make([]*balancer.Lease, n)
-	for i := range leases {
-		leases[i] = lease(t, b)
-	}
-	backend := leases[0].Backend()
+	tb := NewTable(Options{Longest: time.Hour, OnEnd: func(*Session, Reason) {}, Journaled: true})
+	client := netip.MustParseAddrPort("10.1.2.3:5090")
 	before := heap()
-	for i, l := range leases {
+	for i := range n {
+		l := lease(t, b)
 		id := fmt.Sprintf("e5fc2843-608f-1240-a785-%012x", i)
-		s := &Session{CallID: id, Route: "asr", Cluster: "asr", Attempts: []Attempt{{backend, "200", time.Millisecond}}, Start: time.Now(), Lease: l}
-		if !tb.Add(Key([]byte(id), []byte("tag"), 1), s, 10*time.Minute) {
+		s := &Session{
+			Kind:   tb.Kind(Kind{Route: strings.Clone("asr"), Cluster: strings.Clone("asr"), Resource: "speechrecog"}),
+			CallID: id, Client: client, Attempts: []Attempt{{l.Backend(), "200", time.Millisecond}}, Start: time.Now(), Lease: l,
+			Dialog: fmt.Sprintf("%047d\n<sip:10.1.2.3:5090>;tag=3cKUNm0ZeKmrD\n<sip:10.1.0.5:5060>;tag=fa2f23d04aba4d19\n", i),
+		}
+		key := Key([]byte(id), []byte("tag"), 1)
+		if !tb.Add(key, s, 10*time.Minute) || !tb.Confirm(key) {
 			t.Fatal("duplicate")
+		}
+		if i%1000 == 0 {
+			tb.Changes()
 		}
 	}
 	each := int64(heap()-before) / n
@@ -32,7 +40,6 @@ func TestMemory(t *testing.T) {
 	if each > most {
 		t.Errorf("%d bytes a session, want at most %d", each, most)
 	}
-	runtime.KeepAlive(leases)
 	runtime.KeepAlive(tb)
 }
 
@@ -47,7 +54,7 @@ func heap() uint64 {
 // BenchmarkSession is the life of a session: Add, a refresh, End.
 func BenchmarkSession(b *testing.B) {
 	bal := backends(b, balancer.Unlimited)
-	tb := NewTable(time.Hour, func(*Session, Reason) {})
+	tb := NewTable(Options{Longest: time.Hour, OnEnd: func(*Session, Reason) {}})
 	b.ReportAllocs()
 	i := uint64(0)
 	for b.Loop() {

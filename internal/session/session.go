@@ -1,40 +1,19 @@
 // Package session is the table of established sessions: what each one holds (its lease) and when it ends by itself. It
 // exists for counting, expiry and the operator's eyes; routing never asks it. It owns the sessions and gives each lease
-// back exactly once. It knows no SIP message and no socket, and starts no goroutine: its owner calls Tick.
+// back exactly once. It knows no SIP message, no socket and no file, and starts no goroutine: its owner calls Tick, and
+// whoever writes sessions down asks for its Changes.
 package session
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"sync"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"mrcproxy/balancer"
 	"mrcproxy/internal/wheel"
 )
-
-// Reason says how a session ended.
-type Reason uint8
-
-// The reasons.
-const (
-	ByeClient     Reason = iota // the client said BYE
-	ByeServer                   // the server said BYE
-	ByeUnanswered               // a BYE that the other side did not answer in time
-	Gone                        // an in-dialog request was answered 481 or 408 (RFC 3261 12.2.1.2)
-	Expired                     // Session-Expires passed without a refresh (RFC 4028)
-	TooLong                     // it reached the longest time a session may have
-	reasons
-)
-
-var names = [reasons]string{"bye_client", "bye_server", "bye_unanswered", "gone", "expired", "max_session"}
-
-// String is the reason as metrics and logs spell it.
-func (r Reason) String() string { return names[r] }
-
-// Reasons are all of them, in order.
-func Reasons() []Reason { return []Reason{ByeClient, ByeServer, ByeUnanswered, Gone, Expired, TooLong} }
 
 // Attempt is one server that the session's INVITE was sent to.
 type Attempt struct {
@@ -43,59 +22,58 @@ type Attempt struct {
 	Took    time.Duration // from sending the INVITE to it
 }
 
-// Session is one established session. Its fields do not change once it is in a table, but for what the table owns.
-type Session struct {
-	CallID   string
+// Kind is what many sessions have in common. Table.Kind gives all of them the same one.
+type Kind struct {
 	Route    string
 	Cluster  string // that the route named; the backend's own may be a fallback
+	Resource string // that the SDP asked for, such as speechrecog; "" where no route looked
+}
+
+// Session is one established session. Its fields do not change once it is in a table, but for what the table owns.
+type Session struct {
+	*Kind
+	CallID   string
+	Client   netip.AddrPort // where its INVITE came from
 	Attempts []Attempt
-	Start    time.Time     // the INVITE's arrival
+	Start    time.Time     // the INVITE's arrival; of a learned one, when it was learned
 	Setup    time.Duration // from there to its 2xx
 	Lease    *balancer.Lease
+	Dialog   string // what a BYE on its behalf needs, in the form of who made it; "" when that is not known
+	Learned  bool   // it began at another process: Start and Setup are not those of its INVITE
 
-	key   uint64
-	limit int64 // when it ends whatever happens
-	timer wheel.Timer[*Session]
+	state   atomic.Uint32
+	table   *Table
+	key     uint64
+	expires atomic.Int64 // when it ends by itself, in the table's milliseconds
+	limit   int64        // when it ends whatever happens
+	timer   wheel.Timer[*Session]
 }
+
+// The bits of a session's state. Written under its shard's lock.
+const (
+	acked  uint32 = 1 << iota // its 2xx was acknowledged, or it shows in another way that both sides have it
+	dirty                     // in its shard's list of what is to be written down
+	stored                    // written down
+	over                      // ended
+)
 
 // Backend is the server that has the session.
 func (s *Session) Backend() *balancer.Backend { return s.Lease.Backend() }
 
-const (
-	shards = 32
-	second = 1000
-)
+// Key is that of Key, under which it is in the table.
+func (s *Session) Key() uint64 { return s.key }
 
-type shard struct {
-	mu    sync.Mutex
-	byKey map[uint64]*Session
-	wheel *wheel.Wheel[*Session]
-	_     [64]byte
-}
-
-// Table holds the sessions. onEnd is called once for each that ends, after its lease was given back, outside the table's
-// locks.
-type Table struct {
-	shards [shards]shard
-	base   time.Time
-	count  atomic.Int64
-	max    atomic.Int64 // longest session, milliseconds
-	onEnd  func(*Session, Reason)
-}
-
-// NewTable makes an empty table; longest bounds a session's time, 0 does not.
-func NewTable(longest time.Duration, onEnd func(*Session, Reason)) *Table {
-	t := &Table{base: time.Now(), onEnd: onEnd}
-	for i := range t.shards {
-		t.shards[i].byKey = map[uint64]*Session{}
-		t.shards[i].wheel = wheel.New[*Session](1024, second, 0)
+// Expires is when the session ends unless it is refreshed or ended before; the zero time when it has no end. It includes
+// the grace behind Session-Expires.
+func (s *Session) Expires() time.Time {
+	if at := s.expires.Load(); at < forever {
+		return s.table.base.Add(time.Duration(at) * time.Millisecond)
 	}
-	t.SetLongest(longest)
-	return t
+	return time.Time{}
 }
 
-// SetLongest changes the bound for sessions that are added from now on.
-func (t *Table) SetLongest(d time.Duration) { t.max.Store(d.Milliseconds()) }
+// Confirmed reports whether the client's ACK, or a later request in the session, has been seen.
+func (s *Session) Confirmed() bool { return s.state.Load()&acked != 0 }
 
 // Key identifies a session by its Call-ID, the tag of the side that opened it and the identity of its server: one that was
 // given up may accept the call late, and what it says then is not about the session that the client has with another. It
@@ -108,101 +86,3 @@ func Key(callID, clientTag []byte, server uint32) uint64 {
 	sum := sha256.Sum256(in)
 	return binary.BigEndian.Uint64(sum[:]) | 1
 }
-
-// Len is the number of sessions.
-func (t *Table) Len() int { return int(t.count.Load()) }
-
-// Add takes over s, which holds its lease, under key. expires is the negotiated Session-Expires, 0 for none. false: a
-// session of that key is there already; s is not taken and its lease is the caller's still.
-func (t *Table) Add(key uint64, s *Session, expires time.Duration) bool {
-	now := t.now()
-	s.key, s.limit = key, int64(1)<<62
-	if m := t.max.Load(); m > 0 {
-		s.limit = now + m
-	}
-	s.timer.Value = s
-	h := t.shard(key)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.byKey[key] != nil {
-		return false
-	}
-	h.byKey[key] = s
-	t.count.Add(1)
-	t.arm(h, s, now, expires)
-	return true
-}
-
-// Refresh is a successful re-INVITE or UPDATE that says Session-Expires (RFC 4028); 0 when it names none: the session
-// then has no timer any more (section 7.2: refreshes without one turn it off).
-func (t *Table) Refresh(key uint64, expires time.Duration) {
-	h := t.shard(key)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s := h.byKey[key]; s != nil {
-		t.arm(h, s, t.now(), expires)
-	}
-}
-
-// grace is what a session may outlive its Session-Expires by: a refresh in flight, a slow BYE.
-const grace = 32 * second
-
-func (t *Table) arm(h *shard, s *Session, now int64, expires time.Duration) {
-	due := s.limit
-	if expires > 0 {
-		due = min(due, now+expires.Milliseconds()+grace)
-	}
-	h.wheel.Arm(&s.timer, due)
-}
-
-// End ends the session of that key: its lease is given back and onEnd called. It reports whether there was one.
-func (t *Table) End(key uint64, why Reason) bool {
-	h := t.shard(key)
-	h.mu.Lock()
-	s := h.byKey[key]
-	if s == nil {
-		h.mu.Unlock()
-		return false
-	}
-	t.remove(h, s)
-	h.mu.Unlock()
-	t.ended(s, why)
-	return true
-}
-
-func (t *Table) remove(h *shard, s *Session) {
-	delete(h.byKey, s.key)
-	h.wheel.Disarm(&s.timer)
-	t.count.Add(-1)
-}
-
-func (t *Table) ended(s *Session, why Reason) {
-	s.Lease.Release()
-	t.onEnd(s, why)
-}
-
-// Tick ends the sessions whose time has come. Call it about once a second.
-func (t *Table) Tick() {
-	now := t.now()
-	var due []*Session
-	for i := range t.shards {
-		h := &t.shards[i]
-		h.mu.Lock()
-		h.wheel.Advance(now, func(s *Session) {
-			t.remove(h, s)
-			due = append(due, s)
-		})
-		h.mu.Unlock()
-	}
-	for _, s := range due {
-		why := Expired
-		if now >= s.limit {
-			why = TooLong
-		}
-		t.ended(s, why)
-	}
-}
-
-func (t *Table) shard(key uint64) *shard { return &t.shards[key>>32%shards] }
-
-func (t *Table) now() int64 { return time.Since(t.base).Milliseconds() }

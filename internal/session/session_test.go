@@ -59,7 +59,7 @@ func (l *log) String() string {
 func ticking(t *testing.T, longest time.Duration) (*Table, *log) {
 	t.Helper()
 	l := &log{}
-	tb := NewTable(longest, l.end)
+	tb := NewTable(Options{Longest: longest, OnEnd: l.end})
 	tick := time.NewTicker(time.Second)
 	done := make(chan struct{})
 	go func() {
@@ -79,7 +79,7 @@ func ticking(t *testing.T, longest time.Duration) (*Table, *log) {
 func add(t testing.TB, tb *Table, b *balancer.Balancer, id string, expires time.Duration) uint64 {
 	t.Helper()
 	key := Key([]byte(id), []byte("tag"), 1)
-	if !tb.Add(key, &Session{CallID: id, Lease: lease(t, b)}, expires) {
+	if !tb.Add(key, &Session{CallID: id, Lease: lease(t, b)}, expires) || !tb.Confirm(key) {
 		t.Fatalf("%s is not taken", id)
 	}
 	return key
@@ -91,7 +91,7 @@ func held(b *balancer.Balancer) int { return b.Backends()[0].Sessions() }
 func TestEndOnce(t *testing.T) {
 	b, l := backends(t, 1), &log{}
 	var tb *Table
-	tb = NewTable(0, func(s *Session, why Reason) {
+	tb = NewTable(Options{OnEnd: func(s *Session, why Reason) {
 		if held(b) != 0 {
 			t.Error("told before the lease was back")
 		}
@@ -104,7 +104,7 @@ func TestEndOnce(t *testing.T) {
 		_ = tb.Len() // outside the locks
 		tb.Refresh(s.key, 0)
 		l.end(s, why)
-	})
+	}})
 	key := add(t, tb, b, "a", 0)
 	if tb.Len() != 1 || held(b) != 1 {
 		t.Fatalf("%d sessions, %d leases", tb.Len(), held(b))
@@ -134,7 +134,7 @@ func TestEndOnce(t *testing.T) {
 // TestDuplicate: the second session of a dialog's key is not taken, its lease stays the caller's and the first goes on.
 func TestDuplicate(t *testing.T) {
 	b, l := backends(t, 2), &log{}
-	tb := NewTable(0, l.end)
+	tb := NewTable(Options{OnEnd: l.end})
 	key := add(t, tb, b, "first", 0)
 	other := &Session{CallID: "second", Lease: lease(t, b)}
 	if tb.Add(key, other, time.Second) {
@@ -166,17 +166,17 @@ func TestExpiry(t *testing.T) {
 		{"no timer, no bound", 0, 0, nil, never, ""},
 		{"no refresh", 0, 600 * time.Second, nil, 632 * time.Second, "expired"},
 		{"refreshed at half of it", 0, 600 * time.Second, map[time.Duration]time.Duration{300 * time.Second: 600 * time.Second}, 932 * time.Second, "expired"},
-		{"refreshed within the grace", 0, 90 * time.Second, map[time.Duration]time.Duration{121 * time.Second: 90 * time.Second}, 243 * time.Second, "expired"},
-		{"refreshed too late", 0, 90 * time.Second, map[time.Duration]time.Duration{123 * time.Second: 90 * time.Second}, 122 * time.Second, "expired"},
-		{"refreshed with a shorter interval", 0, 600 * time.Second, map[time.Duration]time.Duration{300 * time.Second: 90 * time.Second}, 422 * time.Second, "expired"},
+		{"refreshed within the grace", 0, 90 * time.Second, map[time.Duration]time.Duration{119 * time.Second: 90 * time.Second}, 239 * time.Second, "expired"},
+		{"refreshed too late", 0, 90 * time.Second, map[time.Duration]time.Duration{123 * time.Second: 90 * time.Second}, 120 * time.Second, "expired"},
+		{"refreshed with a shorter interval", 0, 600 * time.Second, map[time.Duration]time.Duration{300 * time.Second: 90 * time.Second}, 420 * time.Second, "expired"},
 		{"refreshed without a timer (7.2)", 0, 600 * time.Second, map[time.Duration]time.Duration{300 * time.Second: 0}, never, ""},
-		{"refreshed with its first timer", 0, 0, map[time.Duration]time.Duration{3000 * time.Second: 90 * time.Second}, 3122 * time.Second, "expired"},
+		{"refreshed with its first timer", 0, 0, map[time.Duration]time.Duration{3000 * time.Second: 90 * time.Second}, 3120 * time.Second, "expired"},
 		{"longest, no timer", time.Hour, 0, nil, time.Hour, "max_session"},
 		{"longest before the interval", 100 * time.Second, 90 * time.Second, nil, 100 * time.Second, "max_session"},
 		{"longest in spite of refreshes", time.Hour, 1800 * time.Second,
 			map[time.Duration]time.Duration{900 * time.Second: 1800 * time.Second, 1800 * time.Second: 1800 * time.Second, 2700 * time.Second: 1800 * time.Second},
 			time.Hour, "max_session"},
-		{"the interval before longest", time.Hour, 90 * time.Second, nil, 122 * time.Second, "expired"},
+		{"the interval before longest", time.Hour, 90 * time.Second, nil, 120 * time.Second, "expired"},
 		{"many turns of the wheel", 0, 20000 * time.Second, nil, 20032 * time.Second, "expired"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -248,7 +248,7 @@ func TestSetLongest(t *testing.T) {
 func TestHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l := backends(t, 100), &log{}
-		tb := NewTable(0, l.end)
+		tb := NewTable(Options{OnEnd: l.end})
 		for i := range 100 {
 			add(t, tb, b, fmt.Sprint(i), time.Duration(i+1)*time.Minute)
 		}
@@ -270,7 +270,7 @@ func equal(t *testing.T, got, want string) {
 
 // TestKey: Call-ID, tag and server are told apart, and a key is never 0.
 func TestKey(t *testing.T) {
-	tb := NewTable(0, func(*Session, Reason) {})
+	tb := NewTable(Options{OnEnd: func(*Session, Reason) {}})
 	key := func(id, tag string) uint64 { return Key([]byte(id), []byte(tag), 1) }
 	if key("a", "b") != key("a", "b") || key("a", "b") == key("ab", "") || key("a", "b") == key("b", "a") || key("", "") == 0 || key("a", "b") == Key([]byte("a"), []byte("b"), 2) {
 		t.Error("keys")
@@ -302,12 +302,12 @@ func TestConcurrent(t *testing.T) {
 	const n = 5000
 	b := backends(t, balancer.Unlimited)
 	var told atomic.Int64
-	tb := NewTable(0, func(s *Session, _ Reason) {
+	tb := NewTable(Options{OnEnd: func(s *Session, _ Reason) {
 		told.Add(1)
 		if s.Lease.Release() {
 			t.Error("a lease that was not released")
 		}
-	})
+	}})
 	var ended, refused atomic.Int64
 	var workers, owner sync.WaitGroup
 	for w := range 4 {
@@ -350,7 +350,7 @@ func TestConcurrent(t *testing.T) {
 func TestEndMeetsExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l := backends(t, balancer.Unlimited), &log{}
-		tb := NewTable(0, l.end)
+		tb := NewTable(Options{OnEnd: l.end})
 		for i := range 200 {
 			key := add(t, tb, b, fmt.Sprint(i), time.Second)
 			time.Sleep(40 * time.Second)

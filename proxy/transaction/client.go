@@ -147,6 +147,14 @@ func (c *Client) Abandon(now Time) Action {
 	return a
 }
 
+// GoOn is for a request whose user waits no more, but which the other side should still get: no timeout is reported, and it
+// is sent again until end.
+func (c *Client) GoOn(end Time) {
+	if c.State <= ClientProceeding {
+		c.TimeoutAt, c.endAt = Never, end
+	}
+}
+
 // Fail ends the transaction at once: its transport did.
 func (c *Client) Fail() {
 	c.State, c.resendAt, c.TimeoutAt, c.endAt = ClientTerminated, Never, Never, Never

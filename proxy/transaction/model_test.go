@@ -140,6 +140,13 @@ func (r *refClient) lose(now Time) {
 	}
 }
 
+func (r *refClient) goOn(end Time) {
+	if r.state <= ClientProceeding {
+		r.clocks.stop("user")
+		r.clocks["abandoned"] = end
+	}
+}
+
 func (r *refClient) timer(now Time) (a Action) {
 	for _, last := range []string{"D", "K", "M", "abandoned"} {
 		if r.clocks.fired(last, now) {
@@ -281,6 +288,11 @@ func TestClientModel(t *testing.T) {
 				log += fmt.Sprintf("\n%6d: lose", now)
 				c.Lose(now)
 				r.lose(now)
+			case what == 8 && dice.IntN(8) == 0 && !invite:
+				end := now + dice.Int64N(40000)
+				log += fmt.Sprintf("\n%6d: go on until %d", now, end)
+				c.GoOn(end)
+				r.goOn(end)
 			default:
 				log += fmt.Sprintf("\n%6d: timer", now)
 				got, want = c.Timer(now), r.timer(now)
