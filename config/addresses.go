@@ -89,9 +89,9 @@ func (l *Listener) options(query string) error {
 	return nil
 }
 
-// parseBackend reads the URI of a server: sip:[user@]host[:port][;transport=udp|tcp|tls]; sips: is another
-// spelling of transport=tls.
-func parseBackend(text string) (Backend, error) {
+// ParseBackend reads the URI of a server: sip:[user@]host[:port][;transport=udp|tcp|tls]; sips: is another
+// spelling of transport=tls. The error says what the URI must be or must not have.
+func ParseBackend(text string) (Backend, error) {
 	be := Backend{URI: text, Network: "udp", Capacity: Unlimited, Weight: 1}
 	scheme, rest, _ := strings.Cut(text, ":")
 	switch strings.ToLower(scheme) {

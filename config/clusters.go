@@ -87,7 +87,7 @@ func (b *builder) backend(c *Config, path string, raw rawBackend, seen map[serve
 	if raw.URI == nil {
 		raw.URI = new(string)
 	}
-	be, err := parseBackend(*raw.URI)
+	be, err := ParseBackend(*raw.URI)
 	where := keyOf(be)
 	first, again := seen[where]
 	switch {
