@@ -147,6 +147,7 @@ const (
 	whySend        = "send_failed"
 	whyTooLarge    = "too_large" // for a datagram
 	whyDeadline    = "deadline"
+	whyNoRoom      = "no room for a transaction"
 )
 
 // ended is how an attempt ended.

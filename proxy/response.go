@@ -96,6 +96,8 @@ func (p *Proxy) branchResponse(s *shard, w *worker, pr *pair, b *branch) {
 		return
 	}
 	switch {
+	case d.invite != nil:
+		p.invited(s, w, pr, b)
 	case d.kind == own:
 		if m.Status >= 200 && d.done != nil {
 			d.done(m.Status, nil)
@@ -241,11 +243,21 @@ func byeReason(fromClient bool) session.Reason {
 // endLate ends a session that came to be on an abandoned branch: the client has another, or an answer. It is ACKed and
 // BYEd, so that the server's channel is free (RFC 3261 13.2.2.4).
 func (p *Proxy) endLate(s *shard, w *worker, pr *pair, b *branch) {
-	m := &w.m
-	loc := p.at(b.flow)
 	uri := []byte(b.backend.URI())
-	var spans [8]message.Span
-	routes, _ := m.RecordRoutes(spans[:0])
+	routes := p.acknowledge(w, pr, b, uri)
+	if b.ended {
+		return
+	}
+	b.ended = true
+	p.obs.Late(b.backend)
+	p.hangUp(s, w, b, uri, routes)
+}
+
+// acknowledge sends the ACK of a 2xx to a session of which we are the client's end; uri is for a 2xx without Contact. It
+// gives the Record-Route values of the proxies between us and the server.
+func (p *Proxy) acknowledge(w *worker, pr *pair, b *branch, uri []byte) []message.Span {
+	m := &w.m
+	routes, _ := m.RecordRoutes(w.routes[:0])
 	for i, r := range routes {
 		if _, _, ok := p.keys.ownRoute(m.Bytes(message.AddrSpec(m.Raw, r)), m.Bytes(m.CallID.Value)); ok {
 			routes = routes[:i] // behind it stand the client's side
@@ -253,17 +265,17 @@ func (p *Proxy) endLate(s *shard, w *worker, pr *pair, b *branch) {
 		}
 	}
 	// Each retransmission of the 2xx gets the same ACK.
-	w.ins = append(append(append(w.ins[:0], loc.via...), ackBranch...), '.')
+	w.ins = append(append(append(w.ins[:0], p.at(b.flow).via...), ackBranch...), '.')
 	w.ins = p.appendBranch(w.ins, branchID{pr.ID, b.attempt}, pr.Data.loop)
 	w.ins = append(w.ins, "\r\n"...)
 	w.out = m.AppendInDialog(w.out[:0], message.Ack, uri, w.ins, routes)
 	p.send(b.flow, w.out)
-	if b.ended {
-		return
-	}
-	b.ended = true
-	p.obs.Late(b.backend)
-	p.originate(s, w, b.flow, message.Bye, func(dst, via []byte) []byte {
-		return m.AppendInDialog(dst, message.Bye, uri, via, routes)
-	}, transaction.Lifetime, nil)
+	return routes
+}
+
+// hangUp sends the BYE of a session that acknowledge was called for, and waits for nothing.
+func (p *Proxy) hangUp(s *shard, w *worker, b *branch, uri []byte, routes []message.Span) {
+	p.originate(s, w, ownRequest{flow: b.flow, method: message.Bye, timeout: transaction.Lifetime, build: func(dst, via []byte) []byte {
+		return w.m.AppendInDialog(dst, message.Bye, uri, via, routes)
+	}})
 }

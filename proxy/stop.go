@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"mrcproxy/proxy/message"
 	"mrcproxy/proxy/transaction"
 	"mrcproxy/proxy/transport"
 )
@@ -47,11 +48,17 @@ func (p *Proxy) windDown(ctx context.Context) {
 
 func (p *Proxy) unanswered() (n int) {
 	p.txs.Each(func(_ *shard, pr *pair) {
-		if pr.Data.waits(pr) {
+		if pr.Data.waits(pr) || pr.Data.frees() {
 			n++
 		}
 	})
 	return n
+}
+
+// frees reports whether we wait for an answer to a request of our own that gives a channel back: the BYE of a session, or an
+// INVITE that is cancelled, or will be ended as soon as it is accepted.
+func (d *tx) frees() bool {
+	return d.kind == own && d.method != message.Options && !d.cur.Done() && d.cur.State <= transaction.ClientProceeding
 }
 
 // waits reports whether a peer waits for a final response.

@@ -65,6 +65,11 @@ func (p *Proxy) branchFailed(s *shard, w *worker, pr *pair, b *branch, why strin
 	}
 	switch {
 	case b != &d.cur:
+	case d.invite != nil:
+		if !definite {
+			p.abandon(w, pr, p.now())
+		}
+		d.invite.settle(ownAnswer{err: errNoAnswer{why}})
 	case d.kind == own:
 		if d.done != nil {
 			d.done(0, errNoAnswer{why})

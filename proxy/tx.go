@@ -41,7 +41,7 @@ type tx struct {
 	old      []branch // abandoned ones
 	call     *call    // initial
 	done     func(code int, err error)
-	invited  func(ok []byte, code int) bool // own INVITE: takes the 2xx, or another final response; false: nobody waits for it
+	invite   *ownInvite // own INVITE, in the place of done
 }
 
 type (
