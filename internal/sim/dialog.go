@@ -14,6 +14,7 @@ type dialog struct {
 	serial  int       // order of establishment
 	tx      *inviteTx // the newest INVITE
 	channel string    // the MRCP channel's identifier, without @resource
+	engine  *engine   // of a server with MRCP
 
 	// For the BYE, from the first INVITE.
 	network  string   // the transport it came by
@@ -51,6 +52,7 @@ func (p *process) dialogOf(m *message) *dialog {
 // drop forgets a session; its 200 is not repeated any more.
 func (p *process) drop(d *dialog) {
 	delete(p.dialogs, d.key)
+	d.engine.close()
 	d.tx.confirmed()
 	p.s.count(&p.s.stats.Sessions, -1)
 }

@@ -81,13 +81,14 @@ func (p *process) initial(tx *inviteTx) {
 	}
 	p.pending++
 	tx.holds = true
-	if p.s.o.AnswerAfter <= 0 {
+	after := max(p.s.o.AnswerAfter, fault.late())
+	if after <= 0 {
 		p.accept(tx)
 		return
 	}
 	p.wg.Go(func() {
 		select {
-		case <-time.After(p.s.o.AnswerAfter):
+		case <-time.After(after):
 		case <-tx.decided: // by CANCEL
 			return
 		case <-p.ctx.Done():
@@ -152,8 +153,17 @@ func (p *process) refuse(tx *inviteTx, code int, extra header) {
 
 // accept answers 200 and makes the session.
 func (p *process) accept(tx *inviteTx) {
+	var e *engine
+	if p.mrcp != nil {
+		var err error
+		if e, err = p.newEngine(parseSDP(tx.req.body)); err != nil {
+			p.refuse(tx, 500, header{})
+			return
+		}
+	}
 	p.serial++
 	tx.dlg = newDialog(p.serial, tx)
+	tx.dlg.engine = e
 	p.dialogs[tx.dlg.key] = tx.dlg
 	p.s.count(&p.s.stats.Answered, 1)
 	p.s.count(&p.s.stats.Sessions, 1)
@@ -181,11 +191,11 @@ func (p *process) okInvite(tx *inviteTx) *message {
 	res.add("Content-Type", "application/sdp")
 	res.add("Content-Disposition", "session")
 	offer, _ := parseSDP(tx.req.body)
-	port := p.s.o.MRCPPort
-	if port == 0 {
-		port = p.ep.addr.Port()
+	audio := 0
+	if e := tx.dlg.engine; e != nil {
+		audio = e.port()
 	}
-	res.body = answerSDP(offer, p.ep.addr.Addr(), port, tx.dlg.channel)
+	res.body = answerSDP(offer, p.ep.addr.Addr(), p.mrcpPort(), audio, tx.dlg.channel)
 	return res
 }
 

@@ -83,7 +83,7 @@ func FuzzMessage(f *testing.F) {
 		refreshEvery(m)
 		offer, _ := parseSDP(m.body)
 		resources(offer)
-		answerSDP(offer, p.Addr(), 1, "c")
+		answerSDP(offer, p.Addr(), 1, 0, "c")
 		raw := m.bytes()
 		again, err := newParser().ParseSIP(raw)
 		if err != nil {

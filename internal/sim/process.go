@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"net"
 	"sync"
 )
 
@@ -12,7 +13,8 @@ type process struct {
 	ep     *endpoint // set before the Server's mu is released by Revive
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the INVITEs being answered and the BYEs being sent
+	wg     sync.WaitGroup   // the INVITEs being answered, the BYEs being sent, and MRCP
+	mrcp   *net.TCPListener // nil without
 
 	dead    bool
 	serial  int                      // of the last dialog
@@ -23,13 +25,15 @@ type process struct {
 	sent    *answers                 // finals to BYE
 	byes    map[string]chan struct{} // BYEs being sent, by branch; closed by the final
 	old     lingering
+
+	controls map[*control]bool // MRCP connections
 }
 
 func newProcess(s *Server) *process {
 	p := &process{
 		s: s, invites: map[string]*inviteTx{}, merged: map[string]string{},
 		dialogs: map[string]*dialog{}, byes: map[string]chan struct{}{},
-		sent: newAnswers(t1ToEnd * s.o.T1), old: lingering{keep: t1ToEnd * s.o.T1},
+		controls: map[*control]bool{}, sent: newAnswers(t1ToEnd * s.o.T1), old: lingering{keep: t1ToEnd * s.o.T1},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -39,6 +43,7 @@ func newProcess(s *Server) *process {
 func (p *process) end() {
 	p.cancel()
 	p.ep.close()
+	p.closeMRCP()
 	p.wg.Wait()
 }
 
@@ -47,7 +52,7 @@ func (p *process) handle(m *message, f flow) {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
 	switch {
-	case p.dead:
+	case p.dead || p.s.fault.deafTo(f.network):
 	case m.method == "":
 		p.onResponse(m)
 	case m.method == "INVITE":

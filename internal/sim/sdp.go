@@ -67,8 +67,12 @@ func sdpHead(owner string, ip netip.Addr) string {
 		owner, rand.Uint64()>>1, rand.Uint64()>>1, family, ip, family, ip)
 }
 
-// answerSDP answers each media of the offer in its place (RFC 3264 6), as UniMRCP does.
-func answerSDP(offer []media, ip netip.Addr, mrcpPort uint16, channel string) []byte {
+// answerSDP answers each media of the offer in its place (RFC 3264 6), as UniMRCP does. audioPort 0 stands for one that
+// nothing listens at.
+func answerSDP(offer []media, ip netip.Addr, mrcpPort uint16, audioPort int, channel string) []byte {
+	if audioPort == 0 {
+		audioPort = 20000 + 2*rand.IntN(5000)
+	}
 	var b strings.Builder
 	b.WriteString(sdpHead("UniMRCPServer", ip))
 	for _, m := range offer {
@@ -83,7 +87,7 @@ func answerSDP(offer []media, ip netip.Addr, mrcpPort uint16, channel string) []
 				direction = "sendonly"
 			}
 			fmt.Fprintf(&b, "m=audio %d RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=%s\r\na=ptime:20\r\na=mid:%s\r\n",
-				20000+2*rand.IntN(5000), direction, m.attr("mid"))
+				audioPort, direction, m.attr("mid"))
 		default:
 			b.WriteString("m=" + rejected(f) + "\r\n")
 		}

@@ -20,12 +20,14 @@ type ServerOptions struct {
 	Networks       []string       // "udp", "tcp"; default both
 	NoTrying       bool           // send no 100 before the final answer (UniMRCP does)
 	SessionExpires time.Duration  // offered to a client that supports timers; default 600 s
-	MRCPPort       uint16         // named in the SDP answer; default the SIP port. Nothing listens there
+	MRCP           bool           // speak MRCPv2 and RTP; else nothing listens at the ports that answers name
+	MRCPPort       uint16         // of MRCPv2, named in answers; default: with MRCP any free one, else the SIP port
+	Says           string         // what a recogniser has heard when it heard speech; default "hello world"
 	T1             time.Duration  // RFC 3261 T1, all other timers scale with it; default 500 ms
 }
 
 // ServerStats count what a Server saw and did since StartServer; Kill and Revive keep
-// all but Sessions.
+// all but Sessions and Channels.
 type ServerStats struct {
 	Sessions    int // established now
 	Invites     int // new INVITEs, retransmissions apart
@@ -41,6 +43,8 @@ type ServerStats struct {
 	Merged      int // INVITEs answered 482: the same one came on another branch
 	HangUps     int // BYEs sent
 	HangUpsDone int // BYEs sent that got a final answer
+	Channels    int // MRCP connections that are open now
+	Methods     int // MRCP requests received
 }
 
 // Server is one simulated MRCPv2 server, like unimrcpserver: UDP and TCP on one address.
@@ -79,6 +83,9 @@ func StartServer(o ServerOptions) (*Server, error) {
 	if o.T1 == 0 {
 		o.T1 = defaultT1
 	}
+	if o.Says == "" {
+		o.Says = "hello world"
+	}
 	s := &Server{o: o, addr: o.Addr, changed: make(chan struct{})}
 	if err := s.Revive(); err != nil {
 		return nil, fmt.Errorf("start server on %s: %w", o.Addr, err)
@@ -99,6 +106,7 @@ func (s *Server) Kill() {
 		p.dead = true
 	}
 	s.count(&s.stats.Sessions, -s.stats.Sessions)
+	s.count(&s.stats.Channels, -s.stats.Channels)
 	s.mu.Unlock()
 	if p != nil {
 		p.end()
@@ -114,11 +122,21 @@ func (s *Server) Revive() error {
 		return errors.New("revive: the server is running or was stopped")
 	}
 	p := newProcess(s)
+	if s.o.MRCP {
+		if err := p.openMRCP(); err != nil {
+			return fmt.Errorf("listen for MRCP: %w", err)
+		}
+	}
 	ep, err := listen(s.addr, s.o.Networks, p.handle)
 	if err != nil {
+		p.dead = true
+		if p.mrcp != nil {
+			_ = p.mrcp.Close() // and its goroutine ends
+		}
 		return fmt.Errorf("listen on %s: %w", s.addr, err)
 	}
-	p.ep, s.run, s.addr = ep, p, ep.addr
+	p.ep, s.addr = ep, ep.addr
+	s.run = p
 	return nil
 }
 
@@ -136,6 +154,21 @@ func (s *Server) SetFault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = f
+}
+
+// Flap alternates between the fault and none, beginning with the fault, every so often, until ctx ends; then there is none.
+func (s *Server) Flap(ctx context.Context, every time.Duration, f Fault) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	defer s.SetFault(None)
+	for next, other := f, None; ; next, other = other, next {
+		s.SetFault(next)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Sessions is the number of sessions established now, confirmed by an ACK or not.
