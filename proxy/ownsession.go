@@ -30,6 +30,7 @@ type OwnSession struct {
 type ownInvite struct {
 	uri     []byte
 	answer  chan ownAnswer // has room for the one
+	why     string         // it is given up, if it is
 	settled bool           // answered, or given up
 	tag     []byte         // the To tag of the session that came to be
 }
@@ -56,8 +57,8 @@ func (p *Proxy) Invite(ctx context.Context, uri, network string, to netip.AddrPo
 	if err != nil {
 		return nil, err
 	}
-	o := &ownInvite{uri: []byte(uri), answer: make(chan ownAnswer, 1)}
-	id := p.start(ownRequest{flow: flow, method: message.Invite, invite: o, timeout: p.timeoutOf(ctx), build: func(dst, via []byte) []byte {
+	o := &ownInvite{uri: []byte(uri), answer: make(chan ownAnswer, 1), why: whyNoResponse}
+	id := p.start(ownRequest{flow: flow, method: message.Invite, invite: o, timeout: transaction.Lifetime, build: func(dst, via []byte) []byte {
 		return append(dst, p.ownText(sip.INVITE, target, via, flow, sdp)...)
 	}})
 	if id == 0 {
@@ -88,7 +89,7 @@ func (p *Proxy) giveUpOwn(id transaction.ID, o *ownInvite) {
 	s := p.txs.ShardOf(id)
 	s.Lock()
 	defer s.Unlock()
-	o.settle(ownAnswer{err: errNoAnswer{whyNoResponse}})
+	o.settle(ownAnswer{err: errNoAnswer{o.why}})
 	if pr := s.Get(id); pr != nil {
 		p.abandon(w, pr, p.now())
 		p.arm(s, pr)
@@ -101,6 +102,7 @@ func (p *Proxy) invited(s *shard, w *worker, pr *pair, b *branch) {
 	m, o := &w.m, pr.Data.invite
 	switch {
 	case m.Status < 200:
+		o.why = whyNoAnswer
 		return
 	case m.Status >= 300:
 		o.settle(ownAnswer{code: m.Status})

@@ -170,7 +170,7 @@ func TestOwnSessionGivenUp(t *testing.T) {
 		"ringing": {udp, func(l *lab, o *ours) {
 			o.srv.answer(o.inv, "180 Ringing")
 			o.stop()
-			o.fails(whyNoResponse)
+			o.fails(whyNoAnswer)
 			o.srv.answer(o.srv.recv("CANCEL"), "200 OK")
 			o.srv.answer(o.inv, "487 Request Terminated")
 			o.srv.recv("ACK")
@@ -186,7 +186,7 @@ func TestOwnSessionGivenUp(t *testing.T) {
 		"not answered after ringing": {udp, func(l *lab, o *ours) {
 			o.srv.answer(o.inv, "100 Trying")
 			l.until(time.Second)
-			o.fails(whyNoResponse)
+			o.fails(whyNoAnswer)
 			o.srv.answer(o.srv.recv("CANCEL"), "200 OK")
 			o.srv.answer(o.inv, "487 Request Terminated")
 			o.srv.recv("ACK")

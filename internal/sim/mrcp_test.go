@@ -104,7 +104,6 @@ func TestMRCP(t *testing.T) {
 		{"speechsynth", "SPEAK", Mute, "1 200 IN-PROGRESS|SPEAK-COMPLETE 1 COMPLETE|000 normal"},
 		{"speechsynth", "SPEAK", EngineFails, "1 200 IN-PROGRESS|SPEAK-COMPLETE 1 COMPLETE|004 error"},
 		{"speechsynth", "JUMP", None, "1 401 COMPLETE"},
-		{"speechsynth", "STOP", ChannelDropped, "EOF"},
 	} {
 		s.SetFault(c.fault)
 		ch := p.control(s, c.resource)
@@ -139,9 +138,14 @@ func TestMRCPNotThere(t *testing.T) {
 	if got := c.ask(t, "GET-PARAMS"); got[0] != "1 405 COMPLETE" {
 		t.Errorf("%q", got)
 	}
+	s.SetFault(ChannelDropped)
+	if got := p.control(s, "speechrecog").ask(t, "STOP"); strings.Contains(strings.Join(got, "|"), "COMPLETE") { // an EOF or a reset
+		t.Errorf("dropped, and %q", got)
+	}
 	s.SetFault(ChannelRefused)
 	p.send("udp", s.Addr(), p.invite("udp", s, "refused"))
-	if ok := p.next(code(200)).m; !strings.Contains(string(ok.body), "m=application 1 TCP/MRCPv2") {
+	ok := p.next(func(m *message) bool { return code(200)(m) && m.get("Call-ID") == "refused" }).m
+	if !strings.Contains(string(ok.body), "m=application 1 TCP/MRCPv2") {
 		t.Errorf("%s", ok.body)
 	}
 }
