@@ -123,6 +123,10 @@ func (b *builder) build(raw *rawConfig) *Config {
 	if raw.Sessions != nil {
 		b.duration("sessions.max", &c.Sessions.Max, raw.Sessions.Max, time.Second)
 		b.duration("sessions.bye_timeout", &c.Sessions.ByeTimeout, raw.Sessions.ByeTimeout, time.Millisecond)
+		oneOf(b, "sessions.on_backend_down", &c.Sessions.OnBackendDown, raw.Sessions.OnDown, Keep, Release, Bye)
+		if raw.Sessions.Journal != nil {
+			c.Sessions.Journal = *raw.Sessions.Journal
+		}
 	}
 	c.Clusters = b.clusters(c, raw.Clusters)
 	c.Routes = b.routes(raw.Routes)

@@ -19,7 +19,7 @@ type Config struct {
 	Advertise netip.Addr
 	// Secret keys the signature on Record-Route: the first signs, all verify. Empty: one is made and kept in DataDir.
 	Secret []string
-	// DataDir holds what must outlive a restart (the generated secret).
+	// DataDir holds what must outlive a restart (the generated secret, the journal).
 	DataDir   string
 	TLS       TLS
 	Admin     Admin
@@ -155,7 +155,21 @@ type Sessions struct {
 	Max time.Duration
 	// ByeTimeout is how long a BYE may stay unanswered before the side that sent it is answered 481.
 	ByeTimeout time.Duration
+	// OnBackendDown is what becomes of a server's sessions when it is declared dead.
+	OnBackendDown OnBackendDown
+	// Journal says that the sessions are written down in DataDir, to be counted again after a restart.
+	Journal bool
 }
+
+// OnBackendDown is what becomes of a server's sessions when it is declared dead.
+type OnBackendDown string
+
+// Keep counts them until they end by themselves, Release ends counting them, Bye also ends them with a BYE to both sides.
+const (
+	Keep    OnBackendDown = "keep"
+	Release OnBackendDown = "release"
+	Bye     OnBackendDown = "bye"
+)
 
 // Route sends what matches to a cluster. Routes are tried in order.
 type Route struct {

@@ -48,7 +48,7 @@ func TestDefaults(t *testing.T) {
 			T1: 100 * time.Millisecond, TryingAfter: 150 * time.Millisecond, RetryAfter: 5 * time.Second,
 		},
 		Health:    health,
-		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second},
+		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
 		Otherwise: Otherwise{Reject: 488},
 		Clusters: []Cluster{{
 			Name: "c", Policy: LeastLoad, Health: health,
@@ -97,7 +97,7 @@ func TestEverything(t *testing.T) {
 		TLS:       TLS{"/c.pem", "/k.pem", "require", "/ca.pem", "/sca.pem"},
 		Failover:  Failover{time.Second, time.Second, 2 * time.Second, 3, 4 * time.Second, 5 * time.Millisecond, time.Minute, 1300, 7 * time.Second},
 		Health:    base,
-		Sessions:  Sessions{90 * time.Minute, 2 * time.Second},
+		Sessions:  Sessions{90 * time.Minute, 2 * time.Second, Bye, false},
 		Otherwise: Otherwise{Cluster: "b"},
 		Routes: []Route{
 			{Name: "one", Cluster: "a", Match: Match{

@@ -37,7 +37,7 @@ func defaults() *Config {
 			EjectMax:   5 * time.Minute,
 			HoldFor:    time.Second,
 		},
-		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second},
+		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
 		Otherwise: Otherwise{Reject: 488},
 	}
 }

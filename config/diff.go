@@ -38,7 +38,7 @@ func NeedsRestart(old, new *Config) []string {
 // restartKeys are what is fixed when the sockets are opened and the logger is made.
 func restartKeys() []string {
 	return []string{"listen", "advertise", "secret", "data_dir", "tls.cert", "tls.key", "tls.client_auth", "tls.client_ca", "tls.server_ca",
-		"admin.listen", "log.format", "clients.max_connections", "failover.connect_timeout"}
+		"admin.listen", "log.format", "clients.max_connections", "failover.connect_timeout", "sessions.journal"}
 }
 
 func topFields(c *Config) []field {
@@ -78,6 +78,8 @@ func topFields(c *Config) []field {
 		{"failover.retry_after", short(f.RetryAfter)},
 		{"sessions.max", short(c.Sessions.Max)},
 		{"sessions.bye_timeout", short(c.Sessions.ByeTimeout)},
+		{"sessions.on_backend_down", string(c.Sessions.OnBackendDown)},
+		{"sessions.journal", strconv.FormatBool(c.Sessions.Journal)},
 		{"otherwise.reject", number(c.Otherwise.Reject, 0)},
 		{"otherwise.cluster", c.Otherwise.Cluster},
 	}

@@ -83,6 +83,8 @@ type rawHealth struct {
 type rawSessions struct {
 	Max        *time.Duration `mapstructure:"max"`
 	ByeTimeout *time.Duration `mapstructure:"bye_timeout"`
+	OnDown     *string        `mapstructure:"on_backend_down"`
+	Journal    *bool          `mapstructure:"journal"`
 }
 
 type rawRoute struct {

@@ -89,7 +89,7 @@ func (e *entry) apply(ev Event) (notify bool) {
 // pile up.
 func (e *entry) queue(from, to Status) bool {
 	moved := from.State != to.State
-	if !moved && from.HoldUntil.Equal(to.HoldUntil) {
+	if !moved && from.HoldUntil.Equal(to.HoldUntil) && from.Dead() == to.Dead() {
 		return false
 	}
 	if n := len(e.pending); n > 0 && !moved {

@@ -11,7 +11,7 @@ import (
 // Options are what a Runner needs.
 type Options struct {
 	Prober Prober
-	// OnChange hears of every change of state or hold: in order, one at a time, from the goroutine of Run, with no lock
+	// OnChange hears of every change of state or hold, and when one that is down is found dead: in order, one at a time, from the goroutine of Run, with no lock
 	// held. Holds that follow each other quickly may arrive as one. Optional.
 	OnChange func(Change)
 	// OnProbe hears of every probe's result, from the goroutine that made it. Optional.

@@ -18,6 +18,7 @@ type Routing struct {
 	Routes    []Route
 	Otherwise Otherwise
 	Failover  Failover
+	HangUp    bool // sessions that are set up now can be ended with Proxy.HangUp
 }
 
 // Route sends the INVITEs that match every condition given to a cluster. nil and empty are no condition.

@@ -318,7 +318,8 @@ func (p *Proxy) inviteDone(pr *pair, code int, why string) {
 }
 
 // established is the 2xx of an initial INVITE: the session owns the lease from here on.
-func (p *Proxy) established(pr *pair, m *message.Message) {
+func (p *Proxy) established(w *worker, pr *pair) {
+	m := &w.m
 	c := pr.Data.call
 	a := &c.attempts[len(c.attempts)-1]
 	a.Outcome, a.Took = codeText(m.Status), time.Duration(p.now()-pr.Data.cur.sent)*time.Millisecond
@@ -326,6 +327,11 @@ func (p *Proxy) established(pr *pair, m *message.Message) {
 	p.inviteDone(pr, m.Status, "")
 	ses := &session.Session{Kind: p.sessions.Kind(session.Kind{Route: c.route, Cluster: c.cluster, Resource: resourceOf(m)}), CallID: c.callID, Client: pr.Data.from.Remote,
 		Attempts: slices.Clone(c.attempts), Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
+	if p.routing.Load().HangUp {
+		if inv := p.kept(w, pr); inv != nil {
+			ses.Dialog = p.dialogueOf(m, string(inv.Bytes(message.AddrSpec(inv.Raw, inv.Contact.Value))))
+		}
+	}
 	key := session.Key(m.Bytes(m.CallID.Value), m.Bytes(m.FromTag), c.lease.Backend().ID())
 	if !p.sessions.Add(key, ses, sessionExpires(m)) {
 		c.lease.Release() // a second INVITE with the Call-ID and From tag of a session that lives

@@ -130,7 +130,7 @@ func (p *Proxy) placedResponse(s *shard, w *worker, pr *pair, now transaction.Ti
 	case m.Status < 300:
 		first := !pr.Server.Final()
 		if first { // before its ACK can come
-			p.established(pr, m)
+			p.established(w, pr)
 		}
 		p.pass(s, w, pr, now)
 		if first && len(d.old) == 0 {

@@ -35,6 +35,7 @@ func balancerSpec(c *config.Config, targets func(resolver.Name) []resolver.Targe
 func routing(c *config.Config) *proxy.Routing {
 	f := c.Failover
 	r := &proxy.Routing{
+		HangUp:    c.Sessions.OnBackendDown == config.Bye,
 		Allow:     c.Clients.Allow,
 		Rate:      proxy.Rate{PerSource: c.Clients.Rate, Total: c.Clients.TotalRate},
 		Otherwise: proxy.Otherwise{Reject: c.Otherwise.Reject, Cluster: c.Otherwise.Cluster},

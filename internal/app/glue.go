@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"mrcproxy/balancer"
+	"mrcproxy/config"
 	"mrcproxy/health"
 	"mrcproxy/health/probe"
 	"mrcproxy/internal/metrics"
@@ -55,6 +56,28 @@ func (a *App) healthChanged(c health.Change) {
 		a.log.Info("backend "+c.To.State.String(), zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()), zap.String("backend", b.URI()),
 			zap.Stringer("from", c.From.State), zap.String("reason", c.To.Reason), zap.Int("sessions", b.Sessions()))
 	}
+	if c.To.Dead() && !c.From.Dead() {
+		a.backendDied(b)
+	}
+}
+
+// backendDied does with the sessions of a server that was found dead what the configuration says.
+func (a *App) backendDied(b *balancer.Backend) {
+	what := a.cfg.Load().Sessions.OnBackendDown
+	if what == config.Keep {
+		return
+	}
+	ended, told := 0, 0
+	a.sessions.Each(func(s *session.Session) bool {
+		if s.Backend() == b && a.sessions.End(s.Key(), session.BackendDown) {
+			ended++
+			if what == config.Bye && a.proxy.HangUp(s, `SIP;cause=503;text="backend down"`) {
+				told++
+			}
+		}
+		return true
+	})
+	a.log.Warn("sessions of a dead backend ended", zap.String("cluster", b.Cluster()), zap.String("backend", b.URI()), zap.Int("sessions", ended), zap.Int("clients_told", told))
 }
 
 func (a *App) probed(t health.Target, r health.Result) {
