@@ -31,6 +31,7 @@ DEB_PACKAGES := \
 	iproute2:ip \
 	kamailio:kamailio \
 	prometheus:promtool \
+	redis-server:redis-server \
 	sip-tester:sipp \
 	sipsak:sipsak
 

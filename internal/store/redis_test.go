@@ -1,0 +1,450 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"mrcproxy/internal/store/redistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const renew = time.Second
+
+// instance is a Store as an instance of the proxy has it: with a table of sessions that it asks.
+type instance struct {
+	*Store
+	t        testing.TB
+	mu       sync.Mutex
+	sessions map[uint64]time.Time
+	ended    []uint64
+	counts   map[string]int
+	stop     func()
+}
+
+func start(t testing.TB, redis Redis, rule Rule) *instance {
+	t.Helper()
+	i := &instance{t: t, sessions: map[uint64]time.Time{}, counts: map[string]int{}}
+	i.Store = New(Options{Redis: redis, Timeout: 50 * time.Millisecond, Renew: renew, Rule: rule, Log: zap.NewNop(), Until: i.until, Ended: i.gone,
+		Counted: i.count, Waited: func(time.Duration) {}})
+	i.Store.Count([]*Place{i.place()})
+	i.Connect()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = i.Run(ctx)
+	}()
+	i.stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+	t.Cleanup(i.stop)
+	return i
+}
+
+func (i *instance) until(key uint64) (time.Time, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	at, ok := i.sessions[key]
+	return at, ok
+}
+
+func (i *instance) gone(key uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.sessions, key)
+	i.ended = append(i.ended, key)
+}
+
+func (i *instance) count(cluster, pool string, elsewhere int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.counts[cluster+" "+pool] = elsewhere
+}
+
+func (i *instance) place() *Place { return i.Place("asr", "server", "licences") }
+
+// admit asks for a place and waits for the verdict.
+func (i *instance) admit(key uint64, limits ...int) Verdict {
+	i.t.Helper()
+	got := make(chan Verdict, 1)
+	v := i.Admit(key, i.place(), limits, time.Second, func(v Verdict) { got <- v })
+	if v != Later {
+		return v
+	}
+	select {
+	case v = <-got:
+	case <-time.After(5 * time.Second):
+		i.t.Fatal("no verdict")
+	}
+	return v
+}
+
+// establish is a session's 2xx.
+func (i *instance) establish(keys ...uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, key := range keys {
+		i.sessions[key] = time.Now().Add(time.Hour)
+	}
+}
+
+// bye ends a session of this instance.
+func (i *instance) bye(key uint64) {
+	i.mu.Lock()
+	delete(i.sessions, key)
+	i.mu.Unlock()
+	i.Release(key)
+}
+
+func (i *instance) elsewhere() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.counts["asr server"]
+}
+
+func await(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+func redisAt(s *redistest.Server) Redis { return Dial(Server{Addrs: []string{s.Addr()}, Prefix: "t"}) }
+
+var (
+	three  = Rule{Share, 3}
+	server = "t:{asr}:server"
+	ended  = "t:{asr}:ended"
+)
+
+// exact waits until counts are those of all instances.
+func exact(t testing.TB, all ...*instance) {
+	t.Helper()
+	await(t, "limits are exact", func() bool {
+		return !slices.ContainsFunc(all, func(i *instance) bool { return !i.Stats().Exact })
+	})
+}
+
+// TestLimit: two instances together get as many places as there are, whichever limit is the lower, and a place that is given
+// back is there for the other.
+func TestLimit(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := start(t, redisAt(s), three), start(t, redisAt(s), three)
+	exact(t, a, b)
+	for _, limits := range [][]int{{3, -1}, {-1, 3}, {3, 9}} {
+		for n, i := range []*instance{a, b, a} {
+			if v := i.admit(uint64(n+1), limits...); v != Admitted {
+				t.Fatalf("%v: %d: %v", limits, n, v)
+			}
+		}
+		if v := b.admit(9, limits...); v != Full {
+			t.Errorf("%v: the fourth: %v", limits, v)
+		}
+		if v := a.admit(1, limits...); v != Admitted {
+			t.Errorf("a second INVITE of the same dialog: %v", v)
+		}
+		a.Release(1)
+		if v := b.admit(9, limits...); v != Full {
+			t.Errorf("%v: one of two holders has released: %v", limits, v)
+		}
+		a.Release(1)
+		await(t, "the place is free", func() bool { return s.Size(server) == 2 })
+		if v := b.admit(9, limits...); v != Admitted {
+			t.Errorf("%v: in the place given back: %v", limits, v)
+		}
+		a.Release(3)
+		b.Release(2)
+		b.Release(9)
+		await(t, "all are free", func() bool { return s.Size(server) == 0 })
+	}
+	if n := s.Size(ended); n != 0 {
+		t.Errorf("the ends of %d sessions are remembered that never were", n)
+	}
+}
+
+// TestRace: 1,000 are wanted by three instances at once of 200 places. No more are ever given, and all are.
+func TestRace(t *testing.T) {
+	s := redistest.Start(t)
+	var all []*instance
+	for range 3 {
+		all = append(all, start(t, redisAt(s), three))
+	}
+	exact(t, all...)
+	var admitted atomic.Int64
+	var wait sync.WaitGroup
+	for n := range 1000 {
+		i := all[n%3]
+		wait.Go(func() {
+			if i.admit(uint64(n+1), 200, -1) == Admitted {
+				admitted.Add(1)
+				i.establish(uint64(n + 1))
+			}
+		})
+	}
+	wait.Wait()
+	if admitted.Load() != 200 || s.Size(server) != 200 {
+		t.Errorf("%d admitted, %d in Redis", admitted.Load(), s.Size(server))
+	}
+	await(t, "each knows what the others have", func() bool {
+		return a(all[0])+all[0].elsewhere() == 200 && a(all[1])+all[1].elsewhere() == 200
+	})
+	for n := range 1000 {
+		all[n%3].bye(uint64(n + 1))
+	}
+	await(t, "nothing is left", func() bool { return s.Size(server) == 0 && s.Size("t:{asr}:licences") == 0 })
+}
+
+func a(i *instance) int { return i.Stats().Leases }
+
+// TestExpiry: a lease that is neither established nor released is not there for ever, and one of an instance that is killed
+// is there for as long as its session may last.
+func TestExpiry(t *testing.T) {
+	s := redistest.Start(t)
+	i := start(t, redisAt(s), three)
+	exact(t, i)
+	if i.admit(1, 1, 1) != Admitted || i.admit(2, 2, 2) != Admitted {
+		t.Fatal("not admitted")
+	}
+	ttl := func(key uint64) time.Duration {
+		at, err := s.Client.ZScore(context.Background(), server, member(key)).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Until(time.UnixMilli(int64(at)))
+	}
+	if d := ttl(1); d > 7*time.Second || d < 5*time.Second {
+		t.Errorf("an INVITE's lease lasts %v", d)
+	}
+	i.establish(1)
+	await(t, "the session's lease lasts as long as it", func() bool { return ttl(1) > 59*time.Minute })
+	if d := ttl(2); d > 11*time.Second {
+		t.Errorf("an INVITE's lease lasts %v", d)
+	}
+	if d := s.Client.PTTL(context.Background(), server).Val(); d < 59*time.Minute || d > 61*time.Minute {
+		t.Errorf("the key lasts %v", d)
+	}
+}
+
+// TestEndedElsewhere: the BYE of a session that one instance has is served by another. The place is free at once, and who had
+// the session hears of it within a period.
+func TestEndedElsewhere(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := start(t, redisAt(s), three), start(t, redisAt(s), three)
+	exact(t, a, b)
+	a.admit(1, 1, 1)
+	a.establish(1)
+	await(t, "it is established", func() bool { return s.Client.PTTL(context.Background(), server).Val() > time.Minute })
+	b.Ended(1, b.place())
+	await(t, "the place is free", func() bool { return s.Size(server) == 0 })
+	began := time.Now()
+	await(t, "its instance hears of it", func() bool { _, ok := a.until(1); return !ok })
+	if d := time.Since(began); d > renew+200*time.Millisecond {
+		t.Errorf("after %v", d)
+	}
+	if s.Size(server) != 0 {
+		t.Error("it was put there again")
+	}
+	if v := b.admit(1, 1, 1); v != Admitted { // the same Call-ID and tag again
+		t.Errorf("a new session under the key: %v", v)
+	}
+	b.establish(1)
+	time.Sleep(2 * renew)
+	if s.Size(server) != 1 || len(b.ended) != 0 {
+		t.Errorf("%d in Redis, ended %v", s.Size(server), b.ended)
+	}
+}
+
+// TestHold: a session that was there before this process is counted, also above the limit.
+func TestHold(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := start(t, redisAt(s), three), start(t, redisAt(s), three)
+	exact(t, a, b)
+	for key := range uint64(5) {
+		a.establish(key + 1)
+		a.Hold(key+1, a.place())
+	}
+	await(t, "they are counted", func() bool { return s.Size(server) == 5 })
+	if v := b.admit(9, 5, -1); v != Full {
+		t.Errorf("a sixth: %v", v)
+	}
+	a.bye(1)
+	await(t, "one is gone", func() bool { return s.Size(server) == 4 })
+}
+
+// TestLoss is Redis gone in four ways, under the rules of each. No verdict takes longer than 100 ms, and counts are exact again
+// within two periods of its return.
+func TestLoss(t *testing.T) {
+	const limit, instances = 30, 3
+	ways := map[string]struct{ away, back func(*redistest.Server) }{
+		"killed": {(*redistest.Server).Kill, (*redistest.Server).Run},
+		"paused": {(*redistest.Server).Pause, (*redistest.Server).Resume},
+	}
+	for how, way := range ways {
+		for _, rule := range []Rule{{Share, instances}, {Open, instances}, {Reject, instances}} {
+			t.Run(fmt.Sprint(how, rule.OnLoss), func(t *testing.T) {
+				t.Parallel()
+				s := redistest.Start(t)
+				var all []*instance
+				for range instances {
+					all = append(all, start(t, redisAt(s), rule))
+				}
+				exact(t, all...)
+				next := uint64(0)
+				fill := func(i *instance, want int) (n int, worst time.Duration) {
+					for range want {
+						next++
+						began := time.Now()
+						if i.admit(next, limit, -1) == Admitted {
+							i.establish(next)
+							n++
+						}
+						worst = max(worst, time.Since(began))
+					}
+					return n, worst
+				}
+				for _, i := range all {
+					if n, _ := fill(i, 4); n != 4 {
+						t.Fatalf("%d of 4 admitted", n)
+					}
+				}
+				way.away(s)
+				want := map[OnLoss]int{Share: limit/instances - 4, Open: limit - 4, Reject: 0}[rule.OnLoss]
+				for _, i := range all {
+					n, worst := fill(i, limit)
+					if n != want {
+						t.Errorf("%d admitted without Redis, want %d", n, want)
+					}
+					if worst > 100*time.Millisecond {
+						t.Errorf("a verdict took %v", worst)
+					}
+					if st := i.Stats(); st.Up || st.Exact || st.Losses != 1 {
+						t.Errorf("%+v", st)
+					}
+				}
+				way.back(s)
+				began := time.Now()
+				await(t, "all are counted", func() bool { return s.Size(server) == instances*(want+4) })
+				if d := time.Since(began); d > 2*renew {
+					t.Errorf("after %v", d)
+				}
+				exact(t, all...)
+				n := 0
+				for _, i := range all {
+					k, _ := fill(i, 2*limit)
+					n += k
+				}
+				if over := instances*(want+4) - limit; n != max(-over, 0) {
+					t.Errorf("%d admitted when Redis was back, want %d", n, max(-over, 0))
+				}
+				if rule.OnLoss != Open && s.Size(server) != limit {
+					t.Errorf("%d in Redis", s.Size(server))
+				}
+			})
+		}
+	}
+}
+
+// TestFlush: when Redis loses its data, the leases are put there again, and until that has happened no limit is passed.
+func TestFlush(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := start(t, redisAt(s), Rule{Share, 2}), start(t, redisAt(s), Rule{Share, 2})
+	exact(t, a, b)
+	for key := range uint64(20) {
+		if a.admit(key+1, 30, -1) != Admitted {
+			t.Fatal("not admitted")
+		}
+		a.establish(key + 1)
+	}
+	s.Flush()
+	began := time.Now()
+	for key := range uint64(30) {
+		b.admit(100+key, 30, -1)
+	}
+	if n := b.Stats().Leases; n != 15 {
+		t.Errorf("%d admitted just after the loss, want its share of 15", n)
+	}
+	await(t, "all are counted again", func() bool { return s.Size(server) == 35 })
+	if d := time.Since(began); d > 2*renew {
+		t.Errorf("after %v", d)
+	}
+	exact(t, a, b)
+	if a.Stats().Resets != 1 || b.Stats().Resets != 1 || a.Stats().Losses != 0 {
+		t.Errorf("%+v, %+v", a.Stats(), b.Stats())
+	}
+}
+
+// TestLateCommand: what was sent to a Redis that stood still is not carried out when it goes on: it would put a lease back
+// that was released meanwhile.
+func TestLateCommand(t *testing.T) {
+	s := redistest.Start(t)
+	i := start(t, redisAt(s), three)
+	exact(t, i)
+	i.admit(1, 9, 9)
+	i.establish(1)
+	await(t, "it is established", func() bool { return s.Client.PTTL(context.Background(), server).Val() > time.Minute })
+	s.Pause()
+	i.Hold(2, i.place()) // a renewal goes out
+	await(t, "the loss is noticed", func() bool { return !i.Stats().Up })
+	i.bye(1)
+	i.bye(2)
+	time.Sleep(150 * time.Millisecond)
+	s.Resume()
+	await(t, "it is back", func() bool { return i.Stats().Up })
+	await(t, "both are gone", func() bool { return s.Size(server) == 0 })
+	time.Sleep(300 * time.Millisecond)
+	if n := s.Size(server); n != 0 {
+		t.Errorf("%d are there again", n)
+	}
+}
+
+// TestStop: what ended last is taken out of Redis before Run returns, and what goes on stays there.
+func TestStop(t *testing.T) {
+	s := redistest.Start(t)
+	i := start(t, redisAt(s), three)
+	exact(t, i)
+	i.admit(1, 9, 9)
+	i.admit(2, 9, 9)
+	i.Release(1)
+	i.stop()
+	if n := s.Size(server); n != 1 {
+		t.Errorf("%d in Redis, want 1", n)
+	}
+	if v := i.admit(3, 9, 9); v != Admitted {
+		t.Errorf("after the end: %v", v)
+	}
+}
+
+// BenchmarkAdmit is one admission at a time, and its release, over the loopback.
+func BenchmarkAdmit(b *testing.B) {
+	s := redistest.Start(b)
+	i := start(b, redisAt(s), three)
+	exact(b, i)
+	pl := i.place()
+	var took []time.Duration
+	got := make(chan Verdict, 1)
+	key := uint64(0)
+	for b.Loop() {
+		key++
+		began := time.Now()
+		if i.Admit(key, pl, []int{50, 50}, time.Second, func(v Verdict) { got <- v }) == Later {
+			<-got
+		}
+		took = append(took, time.Since(began))
+		i.Release(key)
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+}
