@@ -3,6 +3,7 @@ package balancer
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func TestApplyRefusesAndChangesNothing(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
-			if !slices.Equal(b.View(), before) {
+			if !reflect.DeepEqual(b.View(), before) {
 				t.Errorf("changed to %+v", b.View())
 			}
 		})

@@ -44,7 +44,7 @@ func (s State) String() string {
 // Backend is one server of one cluster, identified by the cluster's name and its URI. It survives Apply. All methods
 // are safe for concurrent use.
 type Backend struct {
-	// Read by every pick, so kept together. Written under home.mu, but for leases, which a Release lowers without it.
+	// Written under home.mu, but for removed, and read without it too.
 	leases    atomic.Int64
 	elsewhere atomic.Int64 // sessions of other instances
 	capacity  atomic.Int64
@@ -53,9 +53,16 @@ type Backend struct {
 	removed   atomic.Bool
 
 	// Guarded by home.mu.
+	group     *group // of the current layout; nil when removed
+	index     int    // in group.members
 	turn      uint64 // when last picked, in picks of the cluster: the lowest goes first among equals
-	current   int64  // running weight of smooth weighted round robin
+	served    uint64 // turns that Weighted has given it
+	rank      int    // how bad it is while down
+	latency   float64
+	pools     []pool // for resources
+	rate      rate
 	holdUntil time.Time
+	startedAt time.Time // when its slow start began; zero when it is not in one
 
 	picked atomic.Uint64
 	idc    atomic.Pointer[string]
@@ -64,6 +71,7 @@ type Backend struct {
 	owner   *Balancer
 	home    *cluster
 	id      uint32
+	mixed   uint64 // of id
 	uri     string
 	network string
 	addr    netip.AddrPort
@@ -78,8 +86,9 @@ func backendID(cluster, uri string) uint32 {
 }
 
 func newBackend(owner *Balancer, home *cluster, s BackendSpec) *Backend {
+	id := backendID(home.name, s.URI)
 	return &Backend{
-		owner: owner, home: home, id: backendID(home.name, s.URI),
+		owner: owner, home: home, id: id, mixed: mix(uint64(id)),
 		uri: s.URI, network: s.Network, addr: s.Addr, user: s.User,
 	}
 }
@@ -122,6 +131,16 @@ func (b *Backend) Weight() int { return int(b.weight.Load()) }
 
 // State is what SetState was last told; a backend starts as Unknown.
 func (b *Backend) State() State { return State(b.state.Load()) }
+
+// free reports whether the backend takes sessions and has room. Unlimited is the largest number of all when unsigned.
+func (b *Backend) free() bool {
+	return b.usable() && b.load() < uint64(b.capacity.Load())
+}
+
+// usable reports whether the backend takes sessions at all.
+func (b *Backend) usable() bool {
+	return b.state.Load() <= uint32(Up) && b.weight.Load() > 0 && !b.removed.Load()
+}
 
 // held reports whether the backend is passed over at now. home.mu is held.
 func (b *Backend) held(now time.Time) bool {

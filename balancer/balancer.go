@@ -22,16 +22,13 @@ type cluster struct {
 	name     string
 	backends map[string]*Backend // by URI, removed ones too; guarded by Balancer.mu
 
-	mu    sync.Mutex // makes choosing and counting one step; a pick holds one cluster's at a time
-	turn  uint64     // picks made
-	shape []shape
-}
-
-// shape is what smooth weighted round robin depends on: when it changes, the running weights start again from zero.
-type shape struct {
-	group  int
-	uri    string
-	weight int
+	mu       sync.Mutex // makes choosing and counting one step; one cluster's is held at a time
+	layout   *layout    // in use; nil when the cluster is no longer configured
+	turn     uint64     // picks made
+	drawn    uint64     // random numbers drawn
+	shape    []shape
+	licences pool
+	memories map[place]*memory
 }
 
 // New returns a balancer with no clusters.
@@ -54,10 +51,11 @@ func (b *Balancer) Apply(s Spec) error {
 	if err := b.checkIdentity(s); err != nil {
 		return err
 	}
-	// The order matters to a Pick that runs meanwhile: it sees removed backends only when a newer snapshot is there to
-	// try again with.
-	next := b.install(s)
+	// The order matters to a Pick that runs meanwhile: it sees a layout that is no longer in use, or a removed backend, only
+	// when a newer snapshot is there to try again with.
+	next := b.build(s)
 	b.snap.Store(next)
+	b.install(next, s.Now)
 	b.retire(next)
 	return nil
 }
@@ -92,6 +90,7 @@ func (b *Balancer) retire(next *snapshot) {
 			}
 			if !old.removed.Swap(true) {
 				b.removed = append(b.removed, old)
+				c.licences.elsewhere -= int(old.elsewhere.Swap(0)) // nobody tells of it any more
 			}
 			if old.leases.Load() == 0 {
 				delete(c.backends, uri)
@@ -125,8 +124,27 @@ func (b *Balancer) forget(old *Backend) {
 }
 
 // SetState tells the balancer whether a backend can be used from now on. Sessions it has are not touched.
-func (b *Balancer) SetState(backend *Backend, st State, _ time.Time) {
-	backend.state.Store(uint32(st))
+func (b *Balancer) SetState(backend *Backend, st State, now time.Time) {
+	c := backend.home
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := State(backend.state.Swap(uint32(st)))
+	if was == st || backend.group == nil {
+		return
+	}
+	if was > Up && st <= Up {
+		backend.start(now)
+	}
+	g := backend.group
+	g.memory.changed(g.usable(), was <= Up && st > Up, now)
+	backend.changed()
+}
+
+// SetRank says how bad a backend is while it is down: of those the lowest is tried in a panic.
+func (b *Balancer) SetRank(backend *Backend, rank int) {
+	backend.home.mu.Lock()
+	defer backend.home.mu.Unlock()
+	backend.rank = rank
 }
 
 // Hold passes a backend over until then, because it has refused a session: it is used only when no other can be. A
@@ -139,15 +157,15 @@ func (b *Balancer) Hold(backend *Backend, until time.Time) {
 	}
 }
 
-// SetElsewhere says how many sessions other instances have at a backend: they count against its capacity, and as its load.
+// SetElsewhere says how many sessions other instances have at a backend: they count against its capacity and the licences
+// of its cluster, and as its load.
 func (b *Balancer) SetElsewhere(backend *Backend, sessions int) {
-	backend.elsewhere.Store(int64(max(sessions, 0)))
-}
-
-// Adopt takes a lease for a session that is at the backend already, whatever its state, weight and capacity.
-func (b *Balancer) Adopt(backend *Backend) *Lease {
-	backend.leases.Add(1)
-	return &Lease{backend: backend}
+	c := backend.home
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := backend.elsewhere.Swap(int64(max(sessions, 0)))
+	c.licences.elsewhere += max(sessions, 0) - int(was)
+	backend.changed()
 }
 
 // Backends returns all configured backends in the order of the configuration.

@@ -3,8 +3,8 @@ package balancer
 import (
 	"math/big"
 	"math/rand"
-	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,31 +15,59 @@ type world struct {
 	rnd    *rand.Rand
 	b      *Balancer
 	spec   Spec
-	leases []*Lease
+	leases map[*Lease][]string // with the resources asked for
 	state  map[*Backend]State
 	hold   map[*Backend]time.Time
-	count  map[*Backend]int
+	placed map[*Backend][]time.Time
+	away   map[*Backend]int // elsewhere
 	now    time.Time
+	picks  int
 }
 
 var names = []string{"k", "l", "m"}
 
-func (w *world) configure() {
-	w.spec = Spec{IDC: "a"}
+// configure makes a new configuration. With plain everything is off that makes a choice depend on what has been before.
+func (w *world) configure(plain bool) {
+	w.spec = Spec{IDC: "a", Now: w.now}
+	chance := func(n int) bool { return w.rnd.Intn(n) == 0 }
 	for _, name := range names {
-		c := ClusterSpec{Name: name, Policy: Policy(w.rnd.Intn(2))}
+		c := ClusterSpec{Name: name, Policy: Policy(w.rnd.Intn(len(policies)))}
 		for range w.rnd.Intn(3) {
 			c.Fallback = append(c.Fallback, names[w.rnd.Intn(3)])
+		}
+		if chance(3) {
+			c.Licences = 1 + w.rnd.Intn(8)
+		}
+		if chance(3) {
+			c.Spill.Sessions = 1 + w.rnd.Intn(4)
+		} else if chance(3) {
+			c.Spill.Percent = 10 * (1 + w.rnd.Intn(10))
+		}
+		if !plain {
+			c.Panic = chance(2)
+			c.SlowStart = time.Duration(w.rnd.Intn(3)) * 3 * time.Second
+			c.FailbackAfter = time.Duration(w.rnd.Intn(3)) * 2 * time.Second
+			c.FailbackRamp = time.Duration(w.rnd.Intn(2)) * 2 * time.Second
 		}
 		free := w.rnd.Perm(6)
 		for range w.rnd.Intn(4) {
 			g := GroupSpec{IDC: []string{"a", "b"}[w.rnd.Intn(2)], Priority: w.rnd.Intn(2)}
 			for range min(w.rnd.Intn(4), len(free)) {
 				capacity := w.rnd.Intn(5)
-				if w.rnd.Intn(8) == 0 {
+				if chance(8) {
 					capacity = Unlimited
 				}
-				g.Backends = append(g.Backends, server(free[0], capacity, w.rnd.Intn(4)))
+				s := server(free[0], capacity, w.rnd.Intn(4))
+				if chance(3) {
+					s.Resources = map[string]int{"recog": w.rnd.Intn(4)}
+					if chance(2) {
+						s.Resources["synth"] = w.rnd.Intn(4)
+					}
+				}
+				if chance(4) {
+					s.MaxCPS = 1 + w.rnd.Intn(3)
+				}
+				g.Backends = append(g.Backends, s)
 				free = free[1:]
 			}
 			c.Groups = append(c.Groups, g)
@@ -49,8 +77,13 @@ func (w *world) configure() {
 	apply(w.t, w.b, w.spec)
 }
 
+type choice struct {
+	group GroupSpec
+	owner *ClusterSpec
+}
+
 // order lists the groups to try, straight from the specification.
-func (w *world) order(name string) (groups []GroupSpec, owners []ClusterSpec) {
+func (w *world) order(name string) (all []choice) {
 	var visited []string
 	var visit func(string)
 	visit = func(name string) {
@@ -58,12 +91,12 @@ func (w *world) order(name string) (groups []GroupSpec, owners []ClusterSpec) {
 			return
 		}
 		visited = append(visited, name)
-		c := w.spec.Clusters[slices.Index(names, name)]
+		c := &w.spec.Clusters[slices.Index(names, name)]
 		for _, own := range []bool{true, false} {
 			for priority := range 2 {
 				for _, g := range c.Groups {
 					if (g.IDC == "a") == own && g.Priority == priority {
-						groups, owners = append(groups, g), append(owners, c)
+						all = append(all, choice{g, c})
 					}
 				}
 			}
@@ -73,134 +106,307 @@ func (w *world) order(name string) (groups []GroupSpec, owners []ClusterSpec) {
 		}
 	}
 	visit(name)
-	return groups, owners
+	return all
 }
 
-// best lists the backends that may be chosen: those of the first group with eligible ones, for least-load the least
-// loaded of them.
-func (w *world) best(cluster string, tried []netip.AddrPort) []*Backend {
-	groups, owners := w.order(cluster)
+func (w *world) find(c *ClusterSpec, s BackendSpec) *Backend {
+	return w.b.Lookup(backendID(c.Name, s.URI))
+}
+
+// used counts the leases that are as asked for.
+func (w *world) used(ok func(*Backend, []string) bool) (n int) {
+	for l, resources := range w.leases {
+		if ok(l.Backend(), resources) {
+			n++
+		}
+	}
+	return n
+}
+
+// fits reports whether a limit, or Unlimited, has room.
+func fits(used, limit, reserve int) bool { return limit == Unlimited || used+reserve < limit }
+
+// spillOf is the bound for the sessions in another IDC.
+func spillOf(c *ClusterSpec, idc string) int {
+	if c.Spill.Percent == 0 {
+		if c.Spill.Sessions > 0 {
+			return c.Spill.Sessions
+		}
+		return Unlimited
+	}
+	sum := 0
+	for _, g := range c.Groups {
+		for _, s := range g.Backends {
+			if g.IDC == idc && s.Capacity == Unlimited {
+				return Unlimited
+			} else if g.IDC == idc {
+				sum += s.Capacity
+			}
+		}
+	}
+	return sum * c.Spill.Percent / 100
+}
+
+// can reports whether a backend may be chosen by every rule but that of the groups' order.
+func (w *world) can(ch choice, s BackendSpec, r Request, useHeld bool) bool {
+	be := w.find(ch.owner, s)
+	if st := w.state[be]; st == Down || st == Draining {
+		return false
+	}
+	return w.fitsAt(ch, s, r) && (useHeld || !w.now.Before(w.hold[be]))
+}
+
+func (w *world) fitsAt(ch choice, s BackendSpec, r Request) bool {
+	be := w.find(ch.owner, s)
+	in := func(b *Backend, _ []string) bool { return b.Cluster() == ch.owner.Name }
+	licences := ch.owner.Licences
+	if licences == 0 {
+		licences = Unlimited
+	}
+	elsewhere := 0
+	for b, n := range w.away {
+		if b.Cluster() == ch.owner.Name && w.b.Lookup(b.ID()) == b && !b.removed.Load() {
+			elsewhere += n
+		}
+	}
+	here := func(b *Backend, _ []string) bool { return b == be }
+	spilled := func(b *Backend, _ []string) bool {
+		if b.Cluster() != ch.owner.Name || b.removed.Load() {
+			return false
+		}
+		return b.IDC() == ch.group.IDC
+	}
+	if s.Weight == 0 || slices.Contains(r.Tried, s.Addr) || !fits(w.used(in)+elsewhere, licences, r.Reserve) ||
+		!fits(w.used(here)+w.away[be], s.Capacity, r.Reserve) || ch.group.IDC != "a" && !fits(w.used(spilled), spillOf(ch.owner, ch.group.IDC), 0) {
+		return false
+	}
+	for _, name := range r.Resources {
+		limit, ok := s.Resources[name]
+		if ok && !fits(w.used(func(b *Backend, l []string) bool { return b == be && slices.Contains(l, name) }), limit, r.Reserve) {
+			return false
+		}
+	}
+	recent := 0
+	for _, at := range w.placed[be] {
+		if w.now.Sub(at) < time.Second {
+			recent++
+		}
+	}
+	return s.MaxCPS == 0 || recent < s.MaxCPS
+}
+
+// best lists the backends that may be chosen: those of the first group with eligible ones, for the policies that say which,
+// just these.
+func (w *world) best(r Request) (all []*Backend) {
 	for _, useHeld := range []bool{false, true} {
-		for i, g := range groups {
+		for _, ch := range w.order(r.Cluster) {
 			var can []*Backend
-			var load []*big.Rat
-			unlimited := slices.ContainsFunc(g.Backends, func(s BackendSpec) bool { return s.Capacity == Unlimited })
-			for _, s := range g.Backends {
-				be := w.b.Lookup(backendID(owners[i].Name, s.URI))
-				n, st := w.count[be], w.state[be]
-				if st == Down || st == Draining || s.Weight == 0 || slices.Contains(tried, s.Addr) ||
-					s.Capacity != Unlimited && n >= s.Capacity || !useHeld && w.now.Before(w.hold[be]) {
-					continue
+			var specs []BackendSpec
+			for _, s := range ch.group.Backends {
+				if w.can(ch, s, r, useHeld) {
+					can, specs = append(can, w.find(ch.owner, s)), append(specs, s)
 				}
-				share := int64(s.Weight)
-				if !unlimited {
-					share *= int64(s.Capacity)
-				}
-				can, load = append(can, be), append(load, big.NewRat(int64(n), share))
 			}
 			if len(can) == 0 {
 				continue
 			}
-			if owners[i].Policy == Weighted {
-				return can
-			}
-			least := slices.MinFunc(load, (*big.Rat).Cmp)
-			var best []*Backend
-			for j, be := range can {
-				if load[j].Cmp(least) == 0 {
-					best = append(best, be)
-				}
-			}
-			return best
+			all = append(all, w.preferred(ch, can, specs, r)...)
+			if c := ch.owner; useHeld || c.FailbackAfter+c.FailbackRamp == 0 {
+				return all
+			} // it may be passed over, being just back
 		}
 	}
-	return nil
+	return all
+}
+
+func (w *world) preferred(ch choice, can []*Backend, specs []BackendSpec, r Request) []*Backend {
+	switch {
+	case ch.owner.SlowStart > 0 || len(r.Resources) > 0:
+		return can
+	case ch.owner.Policy == Ordered:
+		return can[:1]
+	case ch.owner.Policy != LeastLoad:
+		return can
+	}
+	var load []*big.Rat
+	unlimited := slices.ContainsFunc(ch.group.Backends, func(s BackendSpec) bool { return s.Capacity == Unlimited })
+	for i, be := range can {
+		share := int64(specs[i].Weight)
+		if !unlimited {
+			share *= int64(specs[i].Capacity)
+		}
+		n := w.used(func(b *Backend, _ []string) bool { return b == be }) + w.away[be]
+		load = append(load, big.NewRat(int64(n), share))
+	}
+	least := slices.MinFunc(load, (*big.Rat).Cmp)
+	var best []*Backend
+	for i, be := range can {
+		if load[i].Cmp(least) == 0 {
+			best = append(best, be)
+		}
+	}
+	return best
+}
+
+// desperate lists the backends that may be chosen when no other may: all of their cluster are down.
+func (w *world) desperate(r Request) (all []*Backend) {
+	for _, ch := range w.order(r.Cluster) {
+		down := ch.owner.Panic
+		for _, g := range ch.owner.Groups {
+			for _, s := range g.Backends {
+				st := w.state[w.find(ch.owner, s)]
+				down = down && (st == Down || st == Draining || s.Weight == 0) && !slices.Contains(r.Tried, s.Addr)
+			}
+		}
+		for _, s := range ch.group.Backends {
+			if be := w.find(ch.owner, s); down && w.state[be] == Down && w.fitsAt(ch, s, r) {
+				all = append(all, be)
+			}
+		}
+	}
+	return all
 }
 
 func (w *world) pick() {
-	cluster := names[w.rnd.Intn(3)]
-	var tried []netip.AddrPort
+	r := Request{Cluster: names[w.rnd.Intn(3)], Now: w.now, Hash: w.rnd.Uint64()}
 	for range w.rnd.Intn(3) {
-		tried = append(tried, server(w.rnd.Intn(6), 0, 0).Addr)
+		r.Tried = append(r.Tried, server(w.rnd.Intn(6), 0, 0).Addr)
 	}
-	want := w.best(cluster, tried)
-	l, r := w.b.Pick(Request{Cluster: cluster, Tried: tried, Now: w.now})
+	if w.rnd.Intn(3) == 0 {
+		r.Resources = [][]string{{"recog"}, {"synth"}, {"synth", "recog"}, {"dtmf"}}[w.rnd.Intn(4)]
+	}
+	if w.rnd.Intn(4) == 0 {
+		r.Reserve = w.rnd.Intn(3)
+	}
+	want, panics := w.best(r), false
+	if len(want) == 0 {
+		want = w.desperate(r)
+		panics = len(want) > 0
+	}
+	l, why := w.b.Pick(r)
 	if l == nil {
 		if len(want) != 0 {
-			w.t.Fatalf("refused with %q, could have had %s", r, want[0].URI())
+			w.t.Fatalf("refused with %q, could have had %s", why, want[0].URI())
 		}
-		if r.String() == "" {
-			w.t.Fatal("refused without a cause")
+		if why.String() == "" || !strings.Contains(why.String(), "cluster") {
+			w.t.Fatalf("refused without a cause: %q", why)
 		}
 		return
 	}
-	if !slices.Contains(want, l.Backend()) {
-		w.t.Fatalf("picked %s %s, not one of %d better", l.Backend().Cluster(), l.Backend().URI(), len(want))
+	if len(want) == 0 {
+		w.t.Fatalf("picked %s %s, which may not be\n%+v\n%+v", l.Backend().Cluster(), l.Backend().URI(), r, w.spec)
 	}
-	w.count[l.Backend()]++
-	w.leases = append(w.leases, l)
+	if !slices.Contains(want, l.Backend()) || l.Panic() != panics {
+		w.t.Fatalf("picked %s %s, panic %v, not one of %d better, e.g. %s %s\n%+v\n%+v", l.Backend().Cluster(), l.Backend().URI(), l.Panic(), len(want), want[0].Cluster(), want[0].URI(), r, w.spec)
+	}
+	w.picks++
+	w.leases[l] = l.Resources() // those that had a limit when it was placed
+	w.placed[l.Backend()] = append(w.placed[l.Backend()], w.now)
 }
 
 func (w *world) release() {
-	if len(w.leases) == 0 {
+	for l := range w.leases {
+		if !l.Release() || l.Release() {
+			w.t.Fatal("the first release counts, and no other")
+		}
+		delete(w.leases, l)
 		return
-	}
-	l := w.leases[w.rnd.Intn(len(w.leases))]
-	if l.Release() { // some are released a second time
-		w.count[l.Backend()]--
 	}
 }
 
 func (w *world) check() {
-	total, shown := 0, 0
-	for _, n := range w.count {
-		total += n
-	}
+	shown := 0
 	for _, v := range w.b.View() {
 		shown += v.Sessions
 	}
-	if shown != total {
-		w.t.Fatalf("the view shows %d sessions, there are %d", shown, total)
+	if shown != len(w.leases) {
+		w.t.Fatalf("the view shows %d sessions, there are %d", shown, len(w.leases))
+	}
+	for _, c := range w.b.Clusters() {
+		if n := w.used(func(b *Backend, _ []string) bool { return b.Cluster() == c.Name }); n != c.Sessions {
+			w.t.Fatalf("cluster %s shows %d sessions, there are %d", c.Name, c.Sessions, n)
+		}
 	}
 }
 
-// A backend that was forgotten and is configured again is a new one; the plain world keeps nothing of it either, as it
-// is keyed by *Backend.
+func (w *world) any() *Backend {
+	all := w.b.Backends()
+	if len(all) == 0 {
+		return nil
+	}
+	return all[w.rnd.Intn(len(all))]
+}
+
+// step is one random event.
+func (w *world) step(plain bool) {
+	be := w.any()
+	switch n := w.rnd.Intn(100); {
+	case n < 2:
+		w.configureAnew(plain)
+	case n < 10 && be != nil:
+		w.state[be] = State(w.rnd.Intn(4))
+		w.b.SetRank(be, w.rnd.Intn(2))
+		w.b.SetState(be, w.state[be], w.now)
+	case n < 15 && be != nil:
+		until := w.now.Add(time.Duration(w.rnd.Intn(5)) * time.Second)
+		if until.After(w.hold[be]) {
+			w.hold[be] = until
+		}
+		w.b.Hold(be, until)
+	case n < 17 && be != nil:
+		w.away[be] = w.rnd.Intn(3)
+		w.b.SetElsewhere(be, w.away[be])
+	case n < 20 && be != nil:
+		w.b.Observe(be, time.Duration(1+w.rnd.Intn(100))*time.Millisecond)
+	case n < 25:
+		w.now = w.now.Add(time.Duration(w.rnd.Intn(1000)) * time.Millisecond)
+	case n < 55:
+		w.release()
+	default:
+		w.pick()
+	}
+}
+
+// configureAnew changes the configuration under way.
+func (w *world) configureAnew(plain bool) {
+	for _, v := range w.b.View() { // what a rate has not counted it does not know
+		be := w.b.Lookup(v.ID)
+		w.placed[be] = w.placed[be][max(0, len(w.placed[be])-v.MaxCPS):]
+	}
+	w.configure(plain)
+	for be := range w.away {
+		if be.removed.Load() || w.b.Lookup(be.ID()) != be {
+			delete(w.away, be)
+		}
+	}
+}
+
+// TestRandomWorldsAgreeWithTheRules: 10,000 configurations, each with its own order of events. No limit is ever overrun, a
+// backend that is down is never picked while another has room, and groups are taken in their order. A backend that was
+// forgotten and is configured again is a new one; the plain world keeps nothing of it either, as it is keyed by *Backend.
 func TestRandomWorldsAgreeWithTheRules(t *testing.T) {
-	for seed := range int64(60) {
-		rnd := rand.New(rand.NewSource(seed))
-		w := &world{t: t, rnd: rnd, b: New(), state: map[*Backend]State{}, hold: map[*Backend]time.Time{},
-			count: map[*Backend]int{}, now: t0}
-		w.configure()
-		for step := range 1500 {
-			switch n := rnd.Intn(100); {
-			case n < 2:
-				w.configure()
-			case n < 10:
-				if all := w.b.Backends(); len(all) > 0 {
-					be := all[rnd.Intn(len(all))]
-					w.state[be] = State(rnd.Intn(4))
-					w.b.SetState(be, w.state[be], w.now)
-				}
-			case n < 15:
-				if all := w.b.Backends(); len(all) > 0 {
-					be := all[rnd.Intn(len(all))]
-					until := w.now.Add(time.Duration(rnd.Intn(5)) * time.Second)
-					if until.After(w.hold[be]) {
-						w.hold[be] = until
-					}
-					w.b.Hold(be, until)
-				}
-			case n < 20:
-				w.now = w.now.Add(time.Second)
-			case n < 55:
-				w.release()
-			default:
-				w.pick()
-			}
+	worlds, picks := 10000, 0
+	if testing.Short() {
+		worlds = 500
+	}
+	for seed := range int64(worlds) {
+		w := newWorld(t, seed)
+		plain := seed%2 == 0
+		w.configure(plain)
+		for step := range 100 {
+			w.step(plain)
 			if step%20 == 0 {
 				w.check()
 			}
 		}
+		picks += w.picks
 	}
+	if picks < worlds {
+		t.Errorf("%d picks in %d worlds", picks, worlds)
+	}
+}
+
+func newWorld(t *testing.T, seed int64) *world {
+	return &world{t: t, rnd: rand.New(rand.NewSource(seed)), b: New(), leases: map[*Lease][]string{}, state: map[*Backend]State{},
+		hold: map[*Backend]time.Time{}, placed: map[*Backend][]time.Time{}, away: map[*Backend]int{}, now: t0}
 }

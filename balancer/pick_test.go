@@ -85,7 +85,7 @@ func TestWeightedIsExactAndSmooth(t *testing.T) {
 	for range 7 {
 		order = append(order, number(mustPick(t, b, "c").Backend()))
 	}
-	if want := []int{1, 1, 2, 1, 3, 1, 1}; !slices.Equal(order, want) { // nginx's own example
+	if want := []int{1, 1, 1, 2, 3, 1, 1}; !slices.Equal(order, want) { // by Webster's method: 1/10, 3/10, 5/10 = 1/2 = 1/2, 7/10, 9/10
 		t.Errorf("order %v, want %v", order, want)
 	}
 }

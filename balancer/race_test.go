@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func clusters(capacity int) Spec {
@@ -137,14 +138,21 @@ func TestApplyUnderConcurrency(t *testing.T) {
 	}
 }
 
+// BenchmarkPickRelease has half of the places taken: an idle cluster would be cheaper.
 func BenchmarkPickRelease(b *testing.B) {
-	for _, p := range []Policy{LeastLoad, Weighted} {
-		for _, n := range []int{8, 100, 1000} {
-			b.Run(fmt.Sprintf("%v/%d", p, n), func(b *testing.B) {
-				bal := with(b, single(p, servers(n, 50, 1)...))
+	for p := range policies {
+		for _, n := range []int{8, 64, 1000} {
+			b.Run(fmt.Sprintf("%v/%d", Policy(p), n), func(b *testing.B) {
+				bal := with(b, single(Policy(p), servers(n, 50, 1)...))
+				for i := range 25 * n {
+					mustPick(b, bal, "c")
+					bal.Observe(bal.Backends()[i%n], time.Duration(1+i%7)*time.Millisecond)
+				}
 				b.ReportAllocs()
+				h := uint64(0)
 				for b.Loop() {
-					l, _ := bal.Pick(Request{Cluster: "c", Now: t0})
+					h++
+					l, _ := bal.Pick(Request{Cluster: "c", Now: t0, Hash: h})
 					l.Release()
 				}
 			})
@@ -152,15 +160,29 @@ func BenchmarkPickRelease(b *testing.B) {
 	}
 }
 
+// BenchmarkPickReleaseParallel has every processor in one cluster, and each in one of its own.
 func BenchmarkPickReleaseParallel(b *testing.B) {
-	bal := with(b, single(LeastLoad, servers(8, 50, 1)...))
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if l, _ := bal.Pick(Request{Cluster: "c", Now: t0}); l != nil {
-				l.Release()
+	for _, own := range []bool{false, true} {
+		b.Run(map[bool]string{false: "one cluster", true: "own cluster"}[own], func(b *testing.B) {
+			var s Spec
+			for i := range 64 {
+				s.Clusters = append(s.Clusters, ClusterSpec{Name: fmt.Sprint("c", i), Groups: []GroupSpec{{Backends: servers(64, 50, 1)}}})
 			}
-		}
-	})
+			bal := with(b, s)
+			var next atomic.Int64
+			b.RunParallel(func(pb *testing.PB) {
+				name := "c0"
+				if own {
+					name = fmt.Sprint("c", next.Add(1)%64)
+				}
+				for pb.Next() {
+					if l, _ := bal.Pick(Request{Cluster: name, Now: t0}); l != nil {
+						l.Release()
+					}
+				}
+			})
+		})
+	}
 }
 
 func BenchmarkPickRefused(b *testing.B) {

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -9,7 +10,11 @@ import (
 type cause uint8
 
 const (
-	causeFull cause = iota
+	causeNone cause = iota
+	causeFull
+	causeRate
+	causeLicences
+	causeSpill
 	causeDown
 	causeDraining
 	causeTried
@@ -24,13 +29,20 @@ type Refusal struct {
 }
 
 // ClusterRefusal counts the backends of one cluster by the first cause that kept each from being chosen, in this order
-// of precedence: down or draining, weight 0, tried, full.
+// of precedence: down or draining, weight 0, tried, licences, spill, full, rate.
 type ClusterRefusal struct {
 	Name string
 	// Unknown: there is no such cluster.
 	Unknown bool
-	Full    int
-	Down    int
+	// Full has no place left, or none that the request may take.
+	Full int
+	// Rate has had its sessions for this second.
+	Rate int
+	// Licences: the cluster has none left.
+	Licences int
+	// Spill: it is in another IDC, of which this instance has what it may.
+	Spill int
+	Down  int
 	// Draining gets no new sessions.
 	Draining int
 	// Tried before for this session.
@@ -39,12 +51,47 @@ type ClusterRefusal struct {
 	Weightless int
 }
 
-func newRefusal(clusters []string) Refusal {
-	r := Refusal{Clusters: make([]ClusterRefusal, len(clusters))}
-	for i, name := range clusters {
+// refusal counts the causes.
+func (p *plan) refusal(q *query) Refusal {
+	r := Refusal{Clusters: make([]ClusterRefusal, len(p.clusters))}
+	for i, name := range p.clusters {
 		r.Clusters[i].Name = name
 	}
+	for _, lv := range p.levels {
+		lv.group.count(q, &r.Clusters[lv.cluster])
+	}
 	return r
+}
+
+func (g *group) count(q *query, into *ClusterRefusal) {
+	g.layout.home.mu.Lock()
+	defer g.layout.home.mu.Unlock()
+	closed := g.closed(q)
+	for i := range g.members {
+		into.add(g.members[i].backend.refuses(q, closed))
+	}
+}
+
+// refuses returns the first reason not to choose the backend, whose group is closed for a cause of its own or for none.
+// What has got room meanwhile counts as full. home.mu is held.
+func (b *Backend) refuses(q *query, closed cause) cause {
+	switch st := b.State(); {
+	case b.removed.Load():
+		return causeRemoved
+	case st == Draining:
+		return causeDraining
+	case st != Up && st != Unknown:
+		return causeDown
+	case b.weight.Load() <= 0:
+		return causeWeight
+	case slices.Contains(q.Tried, b.addr):
+		return causeTried
+	case closed != causeNone:
+		return closed
+	case !b.rate.admits(q.Now) && b.free():
+		return causeRate
+	}
+	return causeFull
 }
 
 func unknownCluster(name string) Refusal {
@@ -55,6 +102,12 @@ func (c *ClusterRefusal) add(why cause) {
 	switch why {
 	case causeFull:
 		c.Full++
+	case causeRate:
+		c.Rate++
+	case causeLicences:
+		c.Licences++
+	case causeSpill:
+		c.Spill++
 	case causeDown:
 		c.Down++
 	case causeDraining:
@@ -66,10 +119,10 @@ func (c *ClusterRefusal) add(why cause) {
 	}
 }
 
-// Full reports whether some backend was refused for nothing but its capacity: a session that ends makes room.
+// Full reports whether some backend was refused for nothing but a limit: time, or a session that ends, makes room.
 func (r Refusal) Full() bool {
 	for _, c := range r.Clusters {
-		if c.Full > 0 {
+		if c.Full+c.Rate+c.Licences+c.Spill > 0 {
 			return true
 		}
 	}
@@ -97,7 +150,7 @@ func (c ClusterRefusal) causes() string {
 	for _, p := range []struct {
 		n    int
 		name string
-	}{{c.Full, "full"}, {c.Down, "down"}, {c.Draining, "draining"}, {c.Tried, "tried"}, {c.Weightless, "weight 0"}} {
+	}{{c.Full, "full"}, {c.Rate, "at their rate"}, {c.Licences, "without a licence"}, {c.Spill, "beyond the spill limit"}, {c.Down, "down"}, {c.Draining, "draining"}, {c.Tried, "tried"}, {c.Weightless, "weight 0"}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.name))
 		}

@@ -5,47 +5,22 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"time"
 )
+
+// maxCPS bounds MaxCPS, since the time of each is remembered.
+const maxCPS = 10000
 
 // Unlimited as a capacity means that any number of sessions is accepted.
 const Unlimited = -1
-
-// Policy says how a backend is chosen among the eligible ones of a group.
-type Policy uint8
-
-const (
-	// LeastLoad takes the backend with the fewest sessions for its capacity and weight; equals take turns.
-	LeastLoad Policy = iota
-	// Weighted is smooth weighted round robin: picks in proportion to the weights, interleaved.
-	Weighted
-)
-
-// String returns the name used in the configuration.
-func (p Policy) String() string {
-	switch p {
-	case LeastLoad:
-		return "least-load"
-	case Weighted:
-		return "weighted"
-	}
-	return fmt.Sprintf("policy(%d)", uint8(p))
-}
-
-// ParsePolicy is the inverse of String.
-func ParsePolicy(name string) (Policy, error) {
-	for _, p := range []Policy{LeastLoad, Weighted} {
-		if name == p.String() {
-			return p, nil
-		}
-	}
-	return 0, fmt.Errorf("unknown policy %q: want least-load or weighted", name)
-}
 
 // Spec is everything configured about balancing. Apply copies what it needs of it.
 type Spec struct {
 	// IDC is the data centre of this instance: groups of the same IDC are tried first.
 	IDC      string
 	Clusters []ClusterSpec
+	// Now is the present time: the slow start of new backends begins with it.
+	Now time.Time
 }
 
 // ClusterSpec is a set of servers that do the same. Names are unique.
@@ -55,6 +30,24 @@ type ClusterSpec struct {
 	// Fallback names the clusters tried after this one, each followed by its own fallbacks. Cycles do no harm.
 	Fallback []string
 	Groups   []GroupSpec
+	// Licences is how many sessions the cluster's backends may have at once, all together; 0 for no limit.
+	Licences int
+	// SlowStart is how long the share of a backend grows that is new in the cluster, or back; 0 for not at all.
+	SlowStart time.Duration
+	// FailbackAfter is how long a group that had no usable backend is passed over after it has one again, while another
+	// group can take the session; FailbackRamp is over what time its sessions come back then.
+	FailbackAfter, FailbackRamp time.Duration
+	// Panic: when every backend is down, the least bad one is tried.
+	Panic bool
+	// Spill bounds what this instance takes of the cluster's capacity in another IDC.
+	Spill Spill
+}
+
+// Spill is a bound for sessions in one other IDC: a number, or a part of its capacity, which all of its backends must
+// have then. The zero value is no bound.
+type Spill struct {
+	Sessions int
+	Percent  int
 }
 
 // GroupSpec is the backends of a cluster in one IDC. A lower Priority is tried earlier.
@@ -75,6 +68,10 @@ type BackendSpec struct {
 	User string
 	// Capacity is how many sessions the server accepts at once; Unlimited for no limit, 0 for none at all.
 	Capacity int
+	// Resources is how many sessions it accepts at once that ask for an MRCP resource, by its name in lower case.
+	Resources map[string]int
+	// MaxCPS is how many sessions may be placed there within a second; 0 for any number.
+	MaxCPS int
 	// Weight is the server's share relative to the others of its group; 0 means no new sessions.
 	Weight int
 }
@@ -101,8 +98,15 @@ func (s Spec) validate() error {
 }
 
 func (c ClusterSpec) validate(known map[string]bool, ids map[uint32]string) error {
-	if c.Policy > Weighted {
+	switch {
+	case int(c.Policy) >= len(policies):
 		return fmt.Errorf("unknown %v", c.Policy)
+	case c.Licences < 0:
+		return fmt.Errorf("licences %d: want 0 (no limit) or more", c.Licences)
+	case c.SlowStart < 0 || c.FailbackAfter < 0 || c.FailbackRamp < 0:
+		return errors.New("a negative duration")
+	case c.Spill.Sessions < 0 || c.Spill.Percent < 0 || c.Spill.Percent > 100:
+		return fmt.Errorf("spill %+v: want 0 or more sessions, 0 to 100 percent", c.Spill)
 	}
 	for _, f := range c.Fallback {
 		if !known[f] {
@@ -141,6 +145,15 @@ func (b BackendSpec) validate() error {
 		return fmt.Errorf("capacity %d: want -1 (unlimited) to %d", b.Capacity, math.MaxInt32)
 	case b.Weight < 0 || b.Weight > math.MaxInt32:
 		return fmt.Errorf("weight %d: want 0 to %d", b.Weight, math.MaxInt32)
+	case b.MaxCPS < 0 || b.MaxCPS > maxCPS:
+		return fmt.Errorf("max cps %d: want 0 (any) to %d", b.MaxCPS, maxCPS)
+	case len(b.Resources) > maxPools:
+		return fmt.Errorf("%d resources with a limit: want %d at most", len(b.Resources), maxPools)
+	}
+	for name, n := range b.Resources {
+		if n < Unlimited || n > math.MaxInt32 {
+			return fmt.Errorf("capacity %d for %s: want -1 (unlimited) to %d", n, name, math.MaxInt32)
+		}
 	}
 	return nil
 }

@@ -23,12 +23,68 @@ type BackendView struct {
 	Elsewhere int
 	// Capacity is in sessions, or Unlimited.
 	Capacity int
-	Weight   int
+	// Resources are the limits for MRCP resources, in the order of their names.
+	Resources []ResourceView
+	// MaxCPS is in sessions a second; 0 for no limit.
+	MaxCPS int
+	Weight int
 	// Picked counts the leases ever taken.
 	Picked uint64
 	// HoldUntil is when the backend is no longer passed over for a refusal; see Held.
 	HoldUntil time.Time
-	Removed   bool
+	// StartedAt is when the backend's slow start began; zero when it is not in one.
+	StartedAt time.Time
+	// Latency is the moving average from an INVITE to its 2xx; 0 when there was none.
+	Latency time.Duration
+	Removed bool
+}
+
+// ResourceView is a limit for a resource. Sessions are those that were placed since the resource has a limit.
+type ResourceView struct {
+	Name               string
+	Sessions, Capacity int
+}
+
+// ClusterView is a cluster at one moment.
+type ClusterView struct {
+	Name string
+	// Sessions is the number of leases held, Elsewhere that of other instances, where it is known.
+	Sessions, Elsewhere int
+	// Licences is how many sessions there may be at once, or Unlimited.
+	Licences int
+	// Spilled is the number of leases held in other IDCs, by IDC; an IDC of the configuration without any is there too.
+	Spilled map[string]int
+	// SpillLimit bounds the leases in an IDC; one without a bound is not in it.
+	SpillLimit map[string]int
+}
+
+// Clusters lists the configured clusters in their order.
+func (b *Balancer) Clusters() []ClusterView {
+	var views []ClusterView
+	for _, l := range b.snap.Load().layouts {
+		views = append(views, l.view())
+	}
+	return views
+}
+
+func (l *layout) view() ClusterView {
+	c := l.home
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := ClusterView{Name: c.name, Sessions: c.licences.used, Elsewhere: c.licences.elsewhere, Licences: c.licences.limit,
+		Spilled: map[string]int{}, SpillLimit: map[string]int{}}
+	for _, g := range l.groups {
+		if g.local {
+			continue
+		}
+		for i := range g.members {
+			v.Spilled[g.idc] += g.members[i].backend.Sessions()
+		}
+		if g.spill != nil && g.spill.limit != Unlimited {
+			v.SpillLimit[g.idc] = g.spill.limit
+		}
+	}
+	return v
 }
 
 // Held reports whether the backend is passed over at now because it refused a session.
@@ -55,11 +111,17 @@ func (b *Balancer) View() []BackendView {
 
 func (b *Backend) view() BackendView {
 	b.home.mu.Lock()
-	hold := b.holdUntil
-	b.home.mu.Unlock()
-	return BackendView{
+	defer b.home.mu.Unlock()
+	v := BackendView{
 		Cluster: b.Cluster(), IDC: b.IDC(), URI: b.uri, ID: b.id, Network: b.network, Addr: b.addr,
 		State: b.State(), Sessions: b.Sessions(), Elsewhere: b.Elsewhere(), Capacity: b.Capacity(), Weight: b.Weight(),
-		Picked: b.picked.Load(), HoldUntil: hold,
+		MaxCPS: len(b.rate.last), Picked: b.picked.Load(), HoldUntil: b.holdUntil, StartedAt: b.startedAt,
+		Latency: time.Duration(b.latency * float64(time.Second)),
 	}
+	for _, p := range b.pools {
+		if p.limit != Unlimited {
+			v.Resources = append(v.Resources, ResourceView{p.name, p.used, p.limit})
+		}
+	}
+	return v
 }
