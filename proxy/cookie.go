@@ -118,11 +118,11 @@ func appendAddr(b []byte, a netip.AddrPort, flags *byte, six byte) []byte {
 // parse reads a cookie and verifies it for that Call-ID.
 func (k *keys) parse(text, callID []byte) (c cookie, ok bool) {
 	var raw [maxCookie + 2]byte
-	if n := base64.RawURLEncoding.DecodedLen(len(text)); n > maxCookie || n < 11+macLen {
+	if n := base64.RawURLEncoding.DecodedLen(len(text)); n > maxCookie {
 		return c, false
 	}
 	n, err := base64.RawURLEncoding.Decode(raw[:], text)
-	if err != nil {
+	if err != nil || n < 11+macLen { // it skips line ends
 		return c, false
 	}
 	body, mac := raw[:n-macLen], raw[n-macLen:n]

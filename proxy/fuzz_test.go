@@ -3,8 +3,10 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,28 +18,12 @@ import (
 // make it panic. In the input PLACE-BRANCH stands for the branch of the last message sent, and PLACE-ROUTE for its
 // Record-Route, so that responses and requests in a dialog are met as well.
 func FuzzReceive(f *testing.F) {
-	files, err := filepath.Glob("testdata/*.sip")
-	if err != nil || len(files) == 0 {
-		f.Fatal("no captures", err)
-	}
-	var invite, ok []byte
-	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		switch {
-		case strings.HasSuffix(name, "fs-recog-udp-01-INVITE.sip"):
-			invite = b
-		case strings.HasSuffix(name, "fs-recog-udp-03-200-INVITE.sip"):
-			ok = bytes.Replace(b, []byte("Via:"), []byte("Via: SIP/2.0/UDP 127.0.0.110:5060;branch=PLACE-BRANCH\r\nRecord-Route: PLACE-ROUTE\r\nVia:"), 1)
-		}
-	}
-	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
+	all := captures(f)
+	invite := all["fs-recog-udp-01-INVITE"]
+	ok := bytes.Replace(all["fs-recog-udp-03-200-INVITE"], []byte("Via:"),
+		[]byte("Via: SIP/2.0/UDP 127.0.0.110:5060;branch=PLACE-BRANCH\r\nRecord-Route: PLACE-ROUTE\r\nVia:"), 1)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		b := all[name]
 		f.Add(b, b, b, uint16(600))
 		f.Add(invite, ok, bytes.Replace(b, []byte("\r\n"), []byte("\r\nRoute: PLACE-ROUTE\r\n"), 1), uint16(2000))
 		f.Add(invite, bytes.Replace(b, []byte("\r\n"), []byte("\r\nVia: SIP/2.0/UDP 127.0.0.110:5060;branch=PLACE-BRANCH\r\n"), 1), ok, uint16(600))
@@ -75,6 +61,22 @@ func FuzzReceive(f *testing.F) {
 		clear(l.obs.dropped)
 		l.obs.invites, l.obs.failedOver, l.obs.late, l.obs.unroutable, l.bal.reports = nil, nil, nil, nil, nil
 	})
+}
+
+// captures are the messages of testdata by name.
+func captures(f *testing.F) map[string][]byte {
+	f.Helper()
+	files, err := filepath.Glob("testdata/*.sip")
+	if err != nil || len(files) == 0 {
+		f.Fatal("no captures", err)
+	}
+	all := map[string][]byte{}
+	for _, name := range files {
+		if all[strings.TrimSuffix(filepath.Base(name), ".sip")], err = os.ReadFile(name); err != nil {
+			f.Fatal(err)
+		}
+	}
+	return all
 }
 
 // placed fills in what only the proxy knows.
