@@ -14,6 +14,8 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 BIN       ?= mrcproxy
 IMAGE     ?= mrcproxy
 FUZZTIME  ?= 10s
+FUZZSHORT ?= 3s
+COVER     ?= cover.out
 MODEL_SEEDS ?= 50
 MODEL_STEPS ?= 10000
 SOAK      ?= 10m
@@ -30,6 +32,8 @@ DEB_PACKAGES := \
 	libc6-dev:/usr/include/stdio.h \
 	iproute2:ip \
 	kamailio:kamailio \
+	kamailio-tls-modules:/usr/lib/$(shell uname -m)-linux-gnu/kamailio/modules/tls.so \
+	openssl:openssl \
 	prometheus:promtool \
 	redis-server:redis-server \
 	sip-tester:sipp \
@@ -38,10 +42,10 @@ DEB_PACKAGES := \
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: help deps fmt-check vet build-all test unit daemon soak flood build lint fuzz model bench demo docker clean
+.PHONY: help deps fmt-check vet build-all test unit fuzz-short daemon soak flood build lint fuzz model cover bench demo docker clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## install the Debian packages that tests need, when they are missing (as root)
 	@missing=(); \
@@ -88,7 +92,10 @@ soak: deps ## random faults over 8 servers for SOAK (10m)
 flood: deps ## garbage and floods for FLOOD (60s); from a minute on, memory has to go back too
 	MRCPROXY_FLOOD=$(FLOOD) go test -count=1 -run TestFlood -v ./test/
 
-test: deps fmt-check vet build-all unit daemon ## everything that must pass, from missing packages on
+fuzz-short: ## every fuzz target for FUZZSHORT (3s)
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(FUZZSHORT)
+
+test: deps fmt-check vet build-all unit fuzz-short daemon ## everything that must pass, from missing packages on
 
 build: ## the static binary, ./mrcproxy
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/mrcproxy
@@ -104,12 +111,20 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	awk '/^Fuzz/ {name[++n] = $$1; next} /^ok/ {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' <<<"$$list" | \
 	while read -r pkg name; do \
 		echo "fuzz $$pkg $$name"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$pkg" </dev/null; \
 	done
 
 model: ## the proxy among random peers on a bad network: MODEL_SEEDS (50) runs of MODEL_STEPS (10000) each
 	MRCPROXY_MODEL_SEEDS=$(MODEL_SEEDS) MRCPROXY_MODEL_STEPS=$(MODEL_STEPS) \
 		go test -race -count=1 -v -timeout $(TEST_TIMEOUT) -run 'Model$$' ./proxy ./proxy/transaction
+
+# A statement counts as covered when a test of any of the packages runs it.
+cover: ## how much of proxy/... its own tests cover, by package; the profile goes to COVER (cover.out)
+	@go test -coverpkg=./proxy/... -coverprofile=$(COVER) ./proxy/... >/dev/null
+	@awk 'NR > 1 {p = $$1; sub("/[^/]*$$", "", p); of[$$1] = p; n[$$1] = $$2; if ($$3) hit[$$1]} \
+		END {for (b in n) {all += n[b]; sum[of[b]] += n[b]; if (b in hit) {ran += n[b]; got[of[b]] += n[b]}} \
+		for (p in sum) printf "%-28s %5.1f %% of %d statements\n", p, 100 * got[p] / sum[p], sum[p]; \
+		printf "%-28s %5.1f %% of %d statements\n", "together", 100 * ran / all, all}' $(COVER) | sort
 
 bench: ## Go benchmarks (BENCH=regexp)
 	@all=$$(go list ./...); \

@@ -19,17 +19,29 @@ type phone struct {
 	done chan struct{}
 }
 
-// phone starts baresip at an address with one account, and the user's commands.
-func (l *lab) phone(name, addr, account string, commands ...string) *phone {
+// phone starts baresip on host n, at a port and for TLS at the next, with one account by a transport, and the user's commands.
+// It shows a certificate of the authority, and wants one of it.
+func (l *lab) phone(ca *authority, name string, n, port int, network, params string, commands ...string) *phone {
 	l.t.Helper()
 	path, err := exec.LookPath("baresip")
 	if err != nil {
 		l.t.Fatal("baresip is not installed: `make deps` installs it (Debian package baresip-core)")
 	}
 	dir := filepath.Join(l.dir, name)
-	config := "sip_listen " + addr + "\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aubridge.so\nmodule_tmp account.so\nmodule_app menu.so\n" +
+	cert, key := filepath.Join(l.dir, name+".crt"), filepath.Join(l.dir, name+".key")
+	ca.issue(cert, key, l.ip(n))
+	pair := ""
+	for _, file := range []string{cert, key} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		pair += string(b)
+	}
+	account := fmt.Sprintf("<sip:asr@%s:%d;transport=%s>;regint=0%s", l.ip(n), phonePort(port, network), network, params)
+	config := fmt.Sprintf("sip_listen %s:%d\nsip_certificate %s\nsip_cafile %s\n", l.ip(n), port, filepath.Join(dir, "pair"), ca.file) + "module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aubridge.so\nmodule_tmp account.so\nmodule_app menu.so\n" +
 		"audio_player aubridge,nil\naudio_source aubridge,nil\naudio_alert aubridge,nil\n"
-	for file, text := range map[string]string{"config": config, "accounts": account + "\n", "contacts": "", "log": ""} {
+	for file, text := range map[string]string{"config": config, "accounts": account + "\n", "contacts": "", "log": "", "pair": pair} {
 		_ = os.Mkdir(dir, 0o700)
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			l.t.Fatal(err)
@@ -65,6 +77,14 @@ func (l *lab) phone(name, addr, account string, commands ...string) *phone {
 	return p
 }
 
+// phonePort is where a phone listens for a transport.
+func phonePort(port int, network string) int {
+	if network == "tls" {
+		return port + 1
+	}
+	return port
+}
+
 // await waits until it has written that.
 func (p *phone) await(text string) {
 	p.lab.t.Helper()
@@ -90,13 +110,18 @@ const otherHungUp = "session closed: Connection reset by peer"
 
 // TestBaresip: a telephone calls another through the daemon, which takes it for one more server, and either side hangs up.
 func TestBaresip(t *testing.T) {
-	for _, c := range []struct{ client, server, by string }{{"udp", "udp", "bye_client"}, {"tcp", "tcp", "bye_server"}, {"udp", "tcp", "bye_server"}, {"tcp", "udp", "bye_client"}} {
+	for _, c := range []struct{ client, server, by string }{
+		{"udp", "udp", "bye_client"}, {"tcp", "tcp", "bye_server"}, {"udp", "tcp", "bye_server"}, {"tcp", "udp", "bye_client"},
+		{"tls", "tls", "bye_server"}, {"tls", "udp", "bye_client"}, {"tls", "tcp", "bye_server"}, {"udp", "tls", "bye_server"}, {"tcp", "tls", "bye_client"},
+	} {
 		t.Run(c.client+" to "+c.server+" "+c.by, func(t *testing.T) {
 			l := newLab(t)
-			callee := l.phone("callee", l.ip(21)+":8060", "<sip:asr@"+l.ip(21)+":8060;transport="+c.server+">;regint=0;answermode=auto")
-			d := l.start(patient(l.cluster(l.group("a", l.uri(21, c.server)))))
+			ca := newAuthority(t)
+			callee := l.phone(ca, "callee", 21, 8060, c.server, ";answermode=auto")
+			server := fmt.Sprintf("sip:%s:%d;transport=%s", l.ip(21), phonePort(8060, c.server), c.server)
+			d := l.start(patient(strings.Replace(l.cluster(l.group("a", server)), l.head(), ca.secure(l, ", server_ca: "+ca.file), 1)))
 			d.await("the callee is up", 10*time.Second, func() bool { return d.up() == 1 })
-			caller := l.phone("caller", l.ip(5)+":5070", "<sip:fs@"+l.ip(5)+":5070;transport="+c.client+">;regint=0", "/dial sip:asr@"+l.proxyAddr())
+			caller := l.phone(ca, "caller", 5, 5070, c.client, "", fmt.Sprintf("/dial sip:asr@%s:%d;transport=%s", l.ip(10), phonePort(5060, c.client), c.client))
 			caller.await("Call established")
 			callee.await("Call established")
 			if c.by == "bye_client" {

@@ -18,9 +18,16 @@ import (
 	"mrcproxy/internal/sim"
 )
 
-// kamailio runs test/kamailio/proxy.cfg at host n, port 5060. It sends calls on to an address by UDP, and by TCP those whose
-// User-Agent has kamailio-tcp in it to another, or the same.
-func (l *lab) kamailio(n int, udp, tcp string) {
+// nextHops are the addresses that a Kamailio sends calls on to, by the transport. With ca it serves TLS too, and shows and asks
+// for certificates of that authority.
+type nextHops struct {
+	udp, tcp, tls string
+	ca            *authority
+}
+
+// kamailio runs test/kamailio/proxy.cfg at host n, port 5060, and 5061 for TLS. It sends calls on by UDP, those whose
+// User-Agent has kamailio-tcp or kamailio-tls in it by that.
+func (l *lab) kamailio(n int, next nextHops) {
 	l.t.Helper()
 	path, err := exec.LookPath("kamailio")
 	modules, _ := filepath.Glob("/usr/lib/*/kamailio/modules")
@@ -35,8 +42,13 @@ func (l *lab) kamailio(n int, udp, tcp string) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	k := exec.Command(path, "-DD", "-E", "-f", file, "-L", modules[0], "-Y", l.dir, "-w", l.dir, "-m", "32", "-M", "4", "-A", "ADDRESS="+l.ip(n),
-		"-A", `NEXT_UDP="sip:`+udp+`"`, "-A", `NEXT_TCP="sip:`+tcp+`;transport=tcp"`)
+	k := exec.Command(path, "-DD", "-E", "-f", file, "-L", modules[0], "-Y", l.dir, "-w", l.dir, "-m", "64", "-M", "8", "-A", "ADDRESS="+l.ip(n),
+		"-A", `NEXT_UDP="sip:`+next.udp+`"`, "-A", `NEXT_TCP="sip:`+next.tcp+`;transport=tcp"`)
+	if next.ca != nil {
+		cert, key := filepath.Join(l.dir, "kamailio.crt"), filepath.Join(l.dir, "kamailio.key")
+		next.ca.issue(cert, key, l.ip(n))
+		k.Args = append(k.Args, "-A", `NEXT_TLS="sip:`+next.tls+`;transport=tls"`, "-A", `CERT="`+cert+`"`, "-A", `KEY="`+key+`"`, "-A", `CA="`+next.ca.file+`"`)
+	}
 	k.Stdout, k.Stderr = logFile, logFile
 	k.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := k.Start(); err != nil {
@@ -76,6 +88,7 @@ type path [3]string
 
 var paths = []path{
 	{"udp", "udp", "udp"}, {"tcp", "tcp", "tcp"}, {"udp", "tcp", "udp"}, {"tcp", "udp", "tcp"}, {"udp", "udp", "tcp"}, {"tcp", "tcp", "udp"},
+	{"udp", "tls", "udp"}, {"tcp", "tls", "tcp"}, {"udp", "tls", "tcp"}, {"tcp", "tls", "udp"},
 }
 
 func (p path) String() string { return strings.Join(p[:], "-") }
@@ -83,7 +96,13 @@ func (p path) String() string { return strings.Join(p[:], "-") }
 // recordRoutes are the Record-Routes that a server gets over two proxies, the topmost first: two of a proxy where the transport
 // changes there (RFC 5658), else one.
 func (p path) recordRoutes(first, second string) (want []string) {
-	add := func(host, network string) { want = append(want, host+":5060/"+network) }
+	add := func(host, network string) {
+		port := ":5060/"
+		if network == "tls" {
+			port = ":5061/"
+		}
+		want = append(want, host+port+network)
+	}
 	add(second, p[2])
 	if p[1] != p[2] {
 		add(second, p[1])
@@ -99,6 +118,7 @@ func (p path) recordRoutes(first, second string) (want []string) {
 type chain struct {
 	*daemon
 	first, second string // the proxies' hosts, in the order of the call
+	servers       int    // as the daemon counts them
 }
 
 const kamailioHost = 30
@@ -108,9 +128,11 @@ var chainServers = map[string]int{"udp": 21, "tcp": 22}
 
 // inFront has the calls go to Kamailio first.
 func inFront(l *lab) *chain {
-	l.kamailio(kamailioHost, l.proxyAddr(), l.proxyAddr())
+	ca := newAuthority(l.t)
+	l.kamailio(kamailioHost, nextHops{l.proxyAddr(), l.proxyAddr(), l.ip(10) + ":5061", ca})
 	c := &chain{first: l.ip(kamailioHost), second: l.ip(10)}
-	c.daemon = l.start(patient(l.head() + `
+	c.servers = 2
+	c.daemon = l.start(patient(ca.secure(l, ", client_auth: require, client_ca: "+ca.file) + `
 routes:
   - {name: tcp, match: {user_agent: "~server-tcp"}, cluster: tcp}
 otherwise: {cluster: udp}
@@ -123,15 +145,19 @@ clusters:
 
 // behind has them go to Kamailio last.
 func behind(l *lab) *chain {
-	l.kamailio(kamailioHost, l.ip(21)+":8060", l.ip(22)+":8060")
+	ca := newAuthority(l.t)
+	l.kamailio(kamailioHost, nextHops{udp: l.ip(21) + ":8060", tcp: l.ip(22) + ":8060", tls: "none", ca: ca})
 	c := &chain{first: l.ip(10), second: l.ip(kamailioHost)}
-	c.daemon = l.start(patient(l.head() + `
+	c.servers = 3
+	c.daemon = l.start(patient(ca.secure(l, ", client_auth: require, client_ca: "+ca.file+", server_ca: "+ca.file) + `
 routes:
   - {name: tcp, match: {user_agent: "~mrcproxy-tcp"}, cluster: tcp}
+  - {name: tls, match: {user_agent: "~mrcproxy-tls"}, cluster: tls}
 otherwise: {cluster: udp}
 clusters:
   - {name: udp, groups: [{backends: [{uri: "sip:` + c.second + `:5060"}]}]}
   - {name: tcp, groups: [{backends: [{uri: "sip:` + c.second + `:5060;transport=tcp"}]}]}
+  - {name: tls, groups: [{backends: [{uri: "sip:` + c.second + `:5061;transport=tls"}]}]}
 `))
 	return c
 }
@@ -158,7 +184,7 @@ func sippThroughBoth(t *testing.T, build func(*lab) *chain) {
 		servers[network] = l.sippServer(n, network, "uas_mrcp.xml", "-trace_msg", "-message_file", l.wireFile(network), "-ringbuffer_size", "0")
 	}
 	c := build(l)
-	c.await("all are up", 10*time.Second, func() bool { return c.up() == 2 })
+	c.await("all are up", 10*time.Second, func() bool { return c.up() == c.servers })
 	for i, p := range paths {
 		client := l.wireFile(p.String())
 		f := l.sippClient(clientRun{network: p[0], rate: 200, calls: calls, to: c.first + ":5060", ua: c.agent(p),
@@ -186,11 +212,12 @@ func sippThroughBoth(t *testing.T, build func(*lab) *chain) {
 			if !slices.Equal(m.recordRoutes, want) || !slices.Equal(d.recordRoutes, want) {
 				t.Fatalf("%v: Record-Route at the server %v, at the client %v, want %v", p, d.recordRoutes, m.recordRoutes, want)
 			}
-			if !slices.Equal(d.received, []string{"INVITE", "ACK", "BYE"}) {
+			// On a busy machine a 200 may be late, come twice, and be ACKed twice.
+			if !slices.Equal(slices.Compact(d.received), []string{"INVITE", "ACK", "BYE"}) {
 				t.Fatalf("%v: the server got %v, want INVITE, ACK, BYE", p, d.received)
 			}
 			target := "sip:" + l.ip(chainServers[p[2]]) + ":8060;transport=" + strings.ToUpper(p[2])
-			if len(d.routes) > 0 || !slices.Equal(d.targets, []string{target, target}) {
+			if len(d.routes) > 0 || !slices.Equal(slices.Compact(d.targets), []string{target}) {
 				t.Fatalf("%v: ACK and BYE came to the server for %v with Route %v, want %s and none", p, d.targets, d.routes, target)
 			}
 		}
@@ -227,7 +254,7 @@ func serversEnd(t *testing.T, build func(*lab) *chain) {
 		servers[network] = l.simServer(n, sim.ServerOptions{Networks: []string{network}})
 	}
 	c := build(l)
-	c.await("all are up", 10*time.Second, func() bool { return c.up() == 2 })
+	c.await("all are up", 10*time.Second, func() bool { return c.up() == c.servers })
 	for i, p := range paths {
 		c.serverEnds(p, servers[p[2]], i)
 	}
@@ -284,7 +311,7 @@ func TestFailuresThroughKamailio(t *testing.T) {
 				servers[network] = l.simServer(n, sim.ServerOptions{Networks: []string{network}})
 			}
 			c := build(l)
-			c.await("all are up", 10*time.Second, func() bool { return c.up() == 2 })
+			c.await("all are up", 10*time.Second, func() bool { return c.up() == c.servers })
 			for _, p := range paths {
 				server := servers[p[2]]
 				client := l.simClient(sim.ClientOptions{Network: p[0], Proxy: netip.MustParseAddrPort(c.first + ":5060"), UserAgent: c.agent(p)})

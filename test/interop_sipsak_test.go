@@ -48,13 +48,15 @@ func (l *lab) invite(hops int) string {
 	return file
 }
 
-// TestSipsak: pings by UDP and TCP, also of a cluster; how far a request comes with few hops; a flood of pings.
+// TestSipsak: pings by UDP, TCP and TLS, also of a cluster; how far a request comes with few hops; a flood of pings.
 func TestSipsak(t *testing.T) {
 	l := newLab(t)
 	l.simServer(21, sim.ServerOptions{}).SetFault(sim.Refuse(406, 0)) // sipsak sends no BYE: a failure shows as well how far it came
-	l.kamailio(kamailioHost, l.proxyAddr(), l.proxyAddr())
-	d := l.start(patient(l.cluster(l.group("a", l.uri(21, "udp")))))
+	l.kamailio(kamailioHost, nextHops{udp: l.proxyAddr(), tcp: l.proxyAddr()})
+	ca := newAuthority(t)
+	d := l.start(patient(strings.Replace(l.cluster(l.group("a", l.uri(21, "udp"))), l.head(), ca.secure(l, ""), 1)))
 	d.await("the server is up", 10*time.Second, func() bool { return d.up() == 1 })
+	secure := []string{"-v", "-E", "tls", "--tls-ca-cert=" + ca.file, "-s", "sip:" + l.ip(10) + ":5061"}
 	proxy, over := "sip:"+l.proxyAddr(), "sip:"+l.ip(kamailioHost)+":5060"
 	stopped := 0
 	for _, c := range []struct {
@@ -65,6 +67,7 @@ func TestSipsak(t *testing.T) {
 	}{
 		{[]string{"-v", "-s", proxy}, 0, "SIP/2.0 200 OK", 0},
 		{[]string{"-v", "-E", "tcp", "-s", proxy}, 0, "SIP/2.0 200 OK", 0},
+		{secure, 0, "SIP/2.0 200 OK", 0},
 		{[]string{"-v", "-s", "sip:asr@" + l.proxyAddr()}, 0, "SIP/2.0 200 OK", 0},
 		{[]string{"-v", "-s", "sip:nobody@" + l.proxyAddr()}, 1, "SIP/2.0 503 ", 0},
 		// OPTIONS that may go no further is answered by whom it has reached (RFC 3261 16.3 step 3): a traceroute ends here.

@@ -84,8 +84,10 @@ func hops(values []string) (l []string) {
 				addr += ":5060"
 			}
 			network := "udp"
-			if strings.Contains(strings.ToLower(params), "transport=tcp") {
-				network = "tcp"
+			for _, n := range []string{"tcp", "tls"} {
+				if strings.Contains(strings.ToLower(params), "transport="+n) {
+					network = n
+				}
 			}
 			l = append(l, addr+"/"+network)
 		}
