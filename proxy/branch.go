@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash/maphash"
+	"net/netip"
 
 	"mrcproxy/proxy/message"
 	"mrcproxy/proxy/transaction"
@@ -51,8 +52,8 @@ func (p *Proxy) parseBranch(text []byte) (b branchID, loop uint32, ok bool) {
 	return b, binary.BigEndian.Uint32(raw[13:]), true
 }
 
-// loopHash covers the fields that RFC 3261 16.6 step 8 names, as far as our routing reads them.
-func (p *Proxy) loopHash(m *message.Message) uint32 {
+// loopHash covers what our routing reads of a request (RFC 5393 4.2.1), and Call-ID, tags and CSeq.
+func (p *Proxy) loopHash(m *message.Message, src netip.Addr) uint32 {
 	var h maphash.Hash
 	h.SetSeed(p.seed)
 	for _, s := range [...]message.Span{m.URI, m.FromTag, m.ToTag, m.CallID.Value} {
@@ -68,15 +69,33 @@ func (p *Proxy) loopHash(m *message.Message) uint32 {
 			_, _ = h.Write(m.Bytes(routes[0]))
 		}
 	}
+	if !m.InDialog() {
+		p.routing.Load().hash(&h, m, src)
+	}
 	return uint32(h.Sum64())
 }
 
+// hash writes what the routes look at, but for the Request-URI.
+func (r *Routing) hash(h *maphash.Hash, m *message.Message, src netip.Addr) {
+	_, _ = h.Write(m.Bytes(m.UserAgent.Value))
+	_, _ = h.Write(m.BodyBytes())
+	for i := range r.Routes {
+		if len(r.Routes[i].Source) > 0 {
+			a := src.As16()
+			_, _ = h.Write(a[:])
+		}
+		for _, f := range r.Routes[i].Header {
+			_, _ = h.Write(m.Field(f.Name))
+		}
+	}
+}
+
 // looped reports whether the request has been here, and nothing that matters has changed since (16.3 step 4).
-func (p *Proxy) looped(m *message.Message) bool {
+func (p *Proxy) looped(m *message.Message, src netip.Addr) bool {
 	loop := false
 	ours := func(v *message.Via) bool {
 		_, l, ok := p.parseBranch(m.Bytes(v.Branch))
-		loop = ok && l == p.loopHash(m)
+		loop = ok && l == p.loopHash(m, src)
 		return !loop
 	}
 	if ours(&m.Via) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -154,17 +155,26 @@ func TestResponseMethod(t *testing.T) {
 // TestLoopHash is RFC 3261 16.6 step 8 and RFC 5393 4.2: what tells a loop from a spiral depends on what routing depends
 // on, and never on the method, so that an INVITE, its ACK and its CANCEL have one value.
 func TestLoopHash(t *testing.T) {
-	inLab(t, setup{}, func(l *lab) {
+	const from, other = "127.0.0.131", "127.0.0.132"
+	routing := func(r *Routing) {
+		r.Routes = append(r.Routes, Route{Cluster: "asr", Source: []netip.Prefix{netip.MustParsePrefix(other + "/32")}},
+			Route{Cluster: "asr", Header: []HeaderMatch{{"x-tenant", prefix("acme")}}})
+	}
+	inLab(t, setup{routing: routing}, func(l *lab) {
 		inv := l.fixture("fs-recog-udp-01-INVITE").set("Route", "<sip:a;lr>", "<sip:b;lr>")
+		source := netip.MustParseAddr(from)
 		hash := func(m *msg) uint32 {
 			var s message.Message
 			if err := s.Scan([]byte(m.String())); err != nil {
 				t.Fatal(err)
 			}
-			return l.p.loopHash(&s)
+			return l.p.loopHash(&s, source)
 		}
 		want := hash(inv)
-		for _, m := range []*msg{inv.clone().rename("ACK"), inv.clone().rename("CANCEL"), inv.clone().set("Max-Forwards", "3"), inv.clone().branch("other")} {
+		mrcpv1 := inv.clone()
+		mrcpv1.body = strings.Replace(inv.body, "MRCPv2", "MRCPv1", 1)
+		for _, m := range []*msg{inv.clone().rename("ACK"), inv.clone().rename("CANCEL"), inv.clone().set("Max-Forwards", "3"), inv.clone().branch("other"),
+			inv.clone().set("Subject", "no route looks at it")} {
 			if hash(m) != want {
 				t.Errorf("another loop than the INVITE:\n%s", m)
 			}
@@ -172,10 +182,14 @@ func TestLoopHash(t *testing.T) {
 		for _, m := range []*msg{
 			inv.clone().to("sip:elsewhere"), inv.clone().set("Route", "<sip:b;lr>"), inv.clone().set("Call-ID", "x"),
 			inv.clone().set("From", "<sip:a@b>;tag=x"), inv.clone().set("To", "<sip:a@b>;tag=x"), inv.clone().set("CSeq", "1 INVITE"),
+			inv.clone().set("User-Agent", "x"), inv.clone().set("X-Tenant", "acme"), mrcpv1,
 		} {
 			if hash(m) == want {
 				t.Errorf("no spiral:\n%s", m)
 			}
+		}
+		if source = netip.MustParseAddr(other); hash(inv) == want {
+			t.Error("no spiral, though another source may take another route")
 		}
 	})
 }

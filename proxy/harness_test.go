@@ -25,6 +25,7 @@ type setup struct {
 	capacity int      // of each; 0: unlimited
 	secrets  []string
 	limit    int // transactions
+	kept     int // bytes that they keep
 	longest  time.Duration
 	routing  func(*Routing)
 	admitter Admitter
@@ -111,7 +112,7 @@ func newLab(t testing.TB, s setup) *lab {
 	if s.routing != nil {
 		s.routing(r)
 	}
-	o := Options{Balancer: l.bal, Sessions: l.table, Observer: l.obs, Log: zap.NewNop(), Routing: r, MaxTransactions: s.limit, Admitter: s.admitter}
+	o := Options{Balancer: l.bal, Sessions: l.table, Observer: l.obs, Log: zap.NewNop(), Routing: r, MaxTransactions: s.limit, MaxKept: s.kept, Admitter: s.admitter}
 	for _, secret := range s.secrets {
 		o.Secrets = append(o.Secrets, []byte(secret))
 	}

@@ -25,7 +25,7 @@ func (p *Proxy) open(s *shard, key uint64, w *worker, from transport.Flow, k kin
 	d := &pr.Data
 	d.kind, d.method, d.from, d.replyTo = k, m.Method, from, p.replyFlow(m, from)
 	d.msg = s.Keep(m.Raw[:m.End])
-	d.loop = p.loopHash(m)
+	d.loop = p.loopHash(m, from.Remote.Addr())
 	s.Arm(pr, p.now()+transaction.Lifetime) // whatever goes wrong from here on, it ends
 	return pr
 }
@@ -51,6 +51,7 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 		p.obs.Dropped(DropNoRoute)
 		if pr := p.open(s, key, w, from, rejected); pr != nil {
 			p.answer(s, w, pr, r.Otherwise.Reject, warning(p.at(from).sentBy, "no route matches"))
+			s.Drop(&pr.Data.msg) // nothing is made of it any more
 			p.arm(s, pr)
 		}
 		return

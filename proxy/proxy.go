@@ -58,6 +58,7 @@ type Options struct {
 	MaxConnections  int                              // from one source address; transport's default when 0
 	ConnectTimeout  time.Duration                    // of a TCP connect; transport's default when 0
 	MaxTransactions int                              // at a time, the absorbing ones too; 1<<20 when 0
+	MaxKept         int                              // bytes of messages that transactions keep before none is opened any more; 256 MiB when 0
 }
 
 // Proxy is the engine. All its exported methods are safe for concurrent use.
@@ -124,11 +125,14 @@ func newProxy(o Options) *Proxy {
 	if o.MaxTransactions == 0 {
 		o.MaxTransactions = 1 << 20
 	}
+	if o.MaxKept == 0 {
+		o.MaxKept = 256 << 20
+	}
 	p := &Proxy{
 		opts: o, log: o.Log, keys: newKeys(o.Secrets), bal: o.Balancer, admitter: o.Admitter, sessions: o.Sessions, obs: o.Observer,
 		seed: maphash.MakeSeed(), epoch: rand.Uint32(), base: time.Now(),
 	}
-	p.txs = transaction.NewTable[tx](o.MaxTransactions, 0)
+	p.txs = transaction.NewTable[tx](o.MaxTransactions, o.MaxKept, 0)
 	p.workers.New = func() any { return new(worker) }
 	p.SetRouting(o.Routing)
 	return p

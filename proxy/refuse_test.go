@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -211,6 +212,34 @@ func TestTableFull(t *testing.T) {
 		l.wantSessions(1)
 		l.wait(33 * time.Second)
 		d.bye()
+	})
+}
+
+// TestLargeRequestsKept: requests are kept with their transactions; large ones use up the room for all before there are many.
+func TestLargeRequestsKept(t *testing.T) {
+	const room = 1 << 20
+	none := func(r *Routing) { r.Routes, r.Otherwise = nil, Otherwise{Reject: 488} }
+	inLab(t, setup{routing: none, kept: room}, func(l *lab) {
+		c := l.tcp(freeswitch)
+		large := c.request("fs-recog-tcp-01-INVITE").set("Subject", strings.Repeat("x", 30000))
+		for i, from := range []string{freeswitch, "127.0.0.132:5090"} { // the second finds that the first has taken it all
+			p := l.tcp(from) // where no answer is sent again
+			got := map[int]int{}
+			for n := range 200 {
+				p.send(large.clone().set("Via", fmt.Sprintf("SIP/2.0/TCP %s;branch=z9hG4bKlarge%d-%d;x=%s", from, i, n, strings.Repeat("y", 30000))))
+				got[p.next().code()]++
+			}
+			if got[503] == 0 || got[488]+got[503] != 200 || i == 1 && got[488] != 0 {
+				t.Errorf("%v", got)
+			}
+			if n := l.p.txs.Kept(); n > room+100000 {
+				t.Errorf("%d bytes are kept, want %d and one message at most", n, room)
+			}
+		}
+		l.wait(33 * time.Second)
+		if n := l.p.txs.Kept(); n != 0 {
+			t.Errorf("%d bytes are kept for no transaction", n)
+		}
 	})
 }
 

@@ -27,7 +27,7 @@ func (p *Proxy) request(w *worker, from transport.Flow) {
 		p.refuse(w, from, 483, "", DropHops)
 		return
 	}
-	if p.looped(m) {
+	if p.looped(m, from.Remote.Addr()) {
 		p.refuse(w, from, 482, "", DropLoop)
 		return
 	}

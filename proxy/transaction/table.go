@@ -56,14 +56,16 @@ type slot[D any] struct {
 
 // Table holds the pairs. New makes one; nothing in it starts by itself: the owner calls Tick.
 type Table[D any] struct {
-	shards [Shards]Shard[D]
-	live   atomic.Int64
-	limit  int64
+	shards   [Shards]Shard[D]
+	live     atomic.Int64
+	limit    int64
+	kept     atomic.Int64 // bytes that Keep has given out
+	maxBytes int64
 }
 
-// NewTable makes a table for at most limit pairs at a time.
-func NewTable[D any](limit int, now Time) *Table[D] {
-	t := &Table[D]{limit: int64(limit)}
+// NewTable makes a table for at most limit pairs at a time, which opens none while maxBytes are kept for those it has.
+func NewTable[D any](limit, maxBytes int, now Time) *Table[D] {
+	t := &Table[D]{limit: int64(limit), maxBytes: int64(maxBytes)}
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.byKey = map[uint64]*Pair[D]{}
@@ -75,6 +77,9 @@ func NewTable[D any](limit int, now Time) *Table[D] {
 
 // Len is the number of pairs that live.
 func (t *Table[D]) Len() int { return int(t.live.Load()) }
+
+// Kept is how many bytes are kept for them.
+func (t *Table[D]) Kept() int { return int(t.kept.Load()) }
 
 // Shard is where the pair of a server transaction key is, or would be.
 func (t *Table[D]) Shard(key uint64) *Shard[D] { return &t.shards[key>>32%Shards] }
@@ -124,7 +129,7 @@ func (s *Shard[D]) Get(id ID) *Pair[D] {
 
 // Open makes a pair; key 0 is for one without a server transaction, which only its id finds. nil: the table is full.
 func (s *Shard[D]) Open(key uint64) *Pair[D] {
-	if s.table.live.Add(1) > s.table.limit {
+	if s.table.live.Add(1) > s.table.limit || s.table.kept.Load() >= s.table.maxBytes {
 		s.table.live.Add(-1)
 		return nil
 	}
@@ -206,10 +211,15 @@ func (s *Shard[D]) Arm(p *Pair[D], due Time) {
 }
 
 // Keep copies b into memory of the shard's, to be given back with Drop.
-func (s *Shard[D]) Keep(b []byte) []byte { return append(s.pool.get(len(b)), b...) }
+func (s *Shard[D]) Keep(b []byte) []byte {
+	k := append(s.pool.get(len(b)), b...)
+	s.table.kept.Add(int64(cap(k)))
+	return k
+}
 
 // Drop gives back what Keep returned and sets it to nil.
 func (s *Shard[D]) Drop(b *[]byte) {
+	s.table.kept.Add(-int64(cap(*b)))
 	s.pool.put(*b)
 	*b = nil
 }

@@ -22,7 +22,7 @@ func keyIn(shard, n uint64) uint64 { return shard<<32 | n }
 // TestTableFind: a retransmission of the request finds the pair by its key (RFC 3261 17.2.3), a response by the id in the branch
 // (17.1.3), and after Close neither does.
 func TestTableFind(t *testing.T) {
-	tb := NewTable[int](100, 0)
+	tb := NewTable[int](100, 1<<20, 0)
 	s, p := open(tb, keyIn(3, 7))
 	p.Data = 42
 	if s.Find(keyIn(3, 7)) != p || s.Get(p.ID) != p || tb.ShardOf(p.ID) != s || tb.Len() != 1 || p.ID == 0 {
@@ -45,7 +45,7 @@ func TestTableFind(t *testing.T) {
 // TestTableGenerations: a late response to a pair whose place was taken again must not reach the new one, nor one that is
 // closed.
 func TestTableGenerations(t *testing.T) {
-	tb := NewTable[int](100, 0)
+	tb := NewTable[int](100, 1<<20, 0)
 	seen := map[ID]bool{}
 	for i := range 100 {
 		s, p := open(tb, keyIn(5, 1))
@@ -74,9 +74,31 @@ func TestTableGenerations(t *testing.T) {
 	}
 }
 
+// TestTableBytes: while too much is kept for the pairs that there are, no other is opened.
+func TestTableBytes(t *testing.T) {
+	tb := NewTable[int](100, 10000, 0)
+	s, p := open(tb, keyIn(1, 1))
+	s.Lock()
+	defer s.Unlock()
+	small, large := s.Keep(make([]byte, 10)), s.Keep(make([]byte, 9488))
+	if tb.Kept() != smallBuffer+9488 || s.Open(keyIn(1, 2)) != nil || tb.Len() != 1 {
+		t.Fatalf("%d bytes kept for %d pairs", tb.Kept(), tb.Len())
+	}
+	s.Drop(&small)
+	if s.Open(keyIn(1, 2)) == nil {
+		t.Errorf("no pair with %d bytes kept", tb.Kept())
+	}
+	s.Drop(&large)
+	s.Drop(&large) // nothing any more
+	s.Close(p)
+	if tb.Kept() != 0 {
+		t.Errorf("%d bytes kept for nothing", tb.Kept())
+	}
+}
+
 // TestTableKeyless: a request of our own has no key; only its id finds it.
 func TestTableKeyless(t *testing.T) {
-	tb := NewTable[int](10, 0)
+	tb := NewTable[int](10, 1<<20, 0)
 	s := tb.Shard(0)
 	a, b := s.Open(0), s.Open(0)
 	if a == b || a.ID == b.ID || s.Find(0) != nil || s.Get(a.ID) != a || s.Get(b.ID) != b {
@@ -90,7 +112,7 @@ func TestTableKeyless(t *testing.T) {
 
 // TestTableLimit: a flood ends at the limit, and what is closed makes room again.
 func TestTableLimit(t *testing.T) {
-	tb := NewTable[int](3, 0)
+	tb := NewTable[int](3, 1<<20, 0)
 	var open3 []*Pair[int]
 	for i := range 3 {
 		_, p := open(tb, keyIn(uint64(i), 1))
@@ -108,7 +130,7 @@ func TestTableLimit(t *testing.T) {
 }
 
 func TestTableShards(t *testing.T) {
-	tb := NewTable[int](10000, 0)
+	tb := NewTable[int](10000, 1<<20, 0)
 	used := map[*Shard[int]]int{}
 	for i := range uint64(Shards * 10) {
 		s, p := open(tb, keyIn(i, i+1))
@@ -131,7 +153,7 @@ func TestTableShards(t *testing.T) {
 
 // TestTableTick: a timer fires once, not before it is due and at most a tick after; it may close its pair or arm it again.
 func TestTableTick(t *testing.T) {
-	tb := NewTable[int](100, 1000)
+	tb := NewTable[int](100, 1<<20, 1000)
 	var fired []int
 	arm := func(shard uint64, data int, due Time) (*Shard[int], *Pair[int]) {
 		s, p := open(tb, keyIn(shard, 1))
@@ -194,7 +216,7 @@ func TestTableTick(t *testing.T) {
 
 // TestTableEach: the visitor may close what it is given, and open more.
 func TestTableEach(t *testing.T) {
-	tb := NewTable[int](1000, 0)
+	tb := NewTable[int](1000, 1<<20, 0)
 	for i := range 200 {
 		_, p := open(tb, keyIn(uint64(i), uint64(i)+1))
 		p.Data = i
@@ -225,7 +247,7 @@ func TestTableEach(t *testing.T) {
 // TestTableShrinks: what a flood has taken is given back, and ids of before are not found again in the places of others.
 func TestTableShrinks(t *testing.T) {
 	const flood = 100 * 16 * stock
-	tb := NewTable[int](flood, 0)
+	tb := NewTable[int](flood, 1<<20, 0)
 	s := &tb.shards[7]
 	var ids []ID
 	for round := range 2 {
@@ -252,7 +274,7 @@ func TestTableShrinks(t *testing.T) {
 
 // TestKeepDrop: kept bytes are a copy; memory comes back in its size class and is never shared by two.
 func TestKeepDrop(t *testing.T) {
-	s := NewTable[int](1, 0).Shard(0)
+	s := NewTable[int](1, 1<<20, 0).Shard(0)
 	for _, n := range []int{0, 1, smallBuffer, smallBuffer + 1, largeBuffer, largeBuffer + 1, 65535} {
 		src := bytes.Repeat([]byte{'x'}, n)
 		a, b := s.Keep(src), s.Keep(src)
@@ -292,7 +314,7 @@ func TestKeepDrop(t *testing.T) {
 
 // TestTableConcurrent has goroutines open, find, arm and close while the owner ticks and visits: each pair is closed once.
 func TestTableConcurrent(t *testing.T) {
-	tb := NewTable[int](500, 0)
+	tb := NewTable[int](500, 1<<20, 0)
 	var now, opened, closed atomic.Int64
 	fire := func(s *Shard[int], p *Pair[int]) {
 		if p.Data == 0 {
@@ -354,7 +376,7 @@ func TestTableConcurrent(t *testing.T) {
 
 // BenchmarkTable is the life of a transaction in a table that has warmed up.
 func BenchmarkTable(b *testing.B) {
-	tb := NewTable[[64]byte](1<<20, 0)
+	tb := NewTable[[64]byte](1<<20, 1<<20, 0)
 	msg := make([]byte, 400)
 	b.ReportAllocs()
 	i := uint64(0)
@@ -373,7 +395,7 @@ func BenchmarkTable(b *testing.B) {
 
 // TestNoAllocations holds the steady state to what the benchmark shows.
 func TestNoAllocations(t *testing.T) {
-	tb := NewTable[[64]byte](100, 0)
+	tb := NewTable[[64]byte](100, 1<<20, 0)
 	s := tb.Shard(0)
 	msg, due := make([]byte, 1500), Time(0)
 	if n := testing.AllocsPerRun(1000, func() {
