@@ -99,7 +99,7 @@ func (b *builder) build(raw *rawConfig) *Config {
 	b.dataDir(c, raw.DataDir)
 	b.tls(c, raw.TLS)
 	if raw.Admin != nil {
-		b.admin(c, raw.Admin.Listen)
+		b.admin(c, raw.Admin)
 	}
 	if raw.Log != nil {
 		oneOf(b, "log.level", &c.Log.Level, raw.Log.Level, "debug", "info", "warn", "error")
@@ -188,7 +188,21 @@ func (b *builder) dataDir(c *Config, raw *string) {
 	}
 }
 
-func (b *builder) admin(c *Config, raw *string) {
+func (b *builder) admin(c *Config, raw *rawAdmin) {
+	b.adminListen(c, raw.Listen)
+	if raw.Token != nil {
+		if c.Admin.Token = *raw.Token; len(c.Admin.Token) < 16 {
+			b.fail("admin.token", "must be at least 16 characters long")
+		}
+	}
+	if raw.WebConfig != nil {
+		if c.Admin.WebConfig = *raw.WebConfig; c.Admin.WebConfig == "" {
+			b.fail("admin.web_config", "must not be empty")
+		}
+	}
+}
+
+func (b *builder) adminListen(c *Config, raw *string) {
 	if raw == nil {
 		return
 	}

@@ -85,9 +85,13 @@ type TLS struct {
 	ServerCA   string // of servers' certificates; the system's roots where empty
 }
 
-// Admin is the HTTP listener for metrics, health and reload; empty Listen turns it off.
+// Admin is the HTTP listener for the API, metrics and health; empty Listen turns it off.
 type Admin struct {
 	Listen string
+	// Token lets a client in; empty: there is none.
+	Token string
+	// WebConfig is the file with TLS and users for the listener; empty for none.
+	WebConfig string
 }
 
 // Log says how and how much is logged: Level debug|info|warn|error, Format json|console.

@@ -21,6 +21,9 @@ func Diff(old, new *Config) []string {
 	if !slices.Equal(old.Secret, new.Secret) {
 		lines = append(lines, "secret: changed")
 	}
+	if old.Admin.Token != new.Admin.Token {
+		lines = append(lines, "admin.token: changed")
+	}
 	return slices.Concat(lines, diffRoutes(old.Routes, new.Routes), diffClusters(old, new))
 }
 
@@ -38,7 +41,7 @@ func NeedsRestart(old, new *Config) []string {
 // restartKeys are what is fixed when the sockets are opened and the logger is made.
 func restartKeys() []string {
 	return []string{"listen", "advertise", "secret", "data_dir", "tls.cert", "tls.key", "tls.client_auth", "tls.client_ca", "tls.server_ca",
-		"admin.listen", "log.format", "clients.max_connections", "failover.connect_timeout", "sessions.journal"}
+		"admin.listen", "admin.web_config", "log.format", "clients.max_connections", "failover.connect_timeout", "sessions.journal"}
 }
 
 func topFields(c *Config) []field {
@@ -61,6 +64,7 @@ func topFields(c *Config) []field {
 		{"tls.client_ca", c.TLS.ClientCA},
 		{"tls.server_ca", c.TLS.ServerCA},
 		{"admin.listen", c.Admin.Listen},
+		{"admin.web_config", c.Admin.WebConfig},
 		{"log.level", c.Log.Level},
 		{"log.format", c.Log.Format},
 		{"clients.allow", joinPrefixes(c.Clients.Allow)},

@@ -32,7 +32,9 @@ type rawConfig struct {
 }
 
 type rawAdmin struct {
-	Listen *string `mapstructure:"listen"`
+	Listen    *string `mapstructure:"listen"`
+	Token     *string `mapstructure:"token"`
+	WebConfig *string `mapstructure:"web_config"`
 }
 
 type rawTLS struct {

@@ -75,36 +75,53 @@ func contains(l []netip.Prefix, a netip.Addr) bool {
 func (r *Routing) route(m *message.Message, src netip.Addr) (name, cluster string, ok bool) {
 	var o offer
 	for i := range r.Routes {
-		if r.Routes[i].match(m, src, &o) {
+		if r.Routes[i].compare(m, src, &o) == matches {
 			return r.Routes[i].Name, r.Routes[i].Cluster, true
 		}
 	}
 	return "otherwise", r.Otherwise.Cluster, r.Otherwise.Cluster != ""
 }
 
-func (r *Route) match(m *message.Message, src netip.Addr, o *offer) bool {
+// condition is one that a route can have.
+type condition uint8
+
+const (
+	matches condition = iota // none of them fails
+	onUserAgent
+	onSource
+	onUser
+	onHeader
+	onMRCP
+	onResource
+)
+
+// compare returns the first condition of the route that does not hold.
+func (r *Route) compare(m *message.Message, src netip.Addr, o *offer) condition {
 	if r.UserAgent != nil && !r.UserAgent.Match(m.Bytes(m.UserAgent.Value)) {
-		return false
+		return onUserAgent
 	}
 	if !contains(r.Source, src) {
-		return false
+		return onSource
 	}
 	if r.User != nil {
 		u, ok := message.ParseURI(m.Bytes(m.URI))
 		if !ok || !r.User.Match(u.User) {
-			return false
+			return onUser
 		}
 	}
 	for _, h := range r.Header {
 		v := m.Field(h.Name)
 		if v == nil || !h.Matcher.Match(v) {
-			return false
+			return onHeader
 		}
 	}
 	if r.MRCP != nil && o.of(m).mrcp != *r.MRCP {
-		return false
+		return onMRCP
 	}
-	return r.Resource == "" || o.of(m).offers(r.Resource)
+	if r.Resource != "" && !o.of(m).offers(r.Resource) {
+		return onResource
+	}
+	return matches
 }
 
 // offer is what the SDP of an INVITE asks for (RFC 6787 4.2), read at most once and only when a route wants to know.

@@ -1,7 +1,6 @@
-// Package admin is the HTTP listener for operators and Prometheus: metrics, health, readiness, reload, status, and
-// profiles on request. It owns its socket and the HTTP server on it. What it serves is handed in: it knows nothing of
-// SIP or of the configuration, decides nothing, and keeps no state. It asks for no password: it belongs on an inner
-// address.
+// Package admin is the HTTP listener for operators and Prometheus: the API, metrics, health, readiness, reload, and
+// profiles on request. It owns its socket, the HTTP server on it, and who may ask. What it serves is handed in: it knows
+// nothing of SIP or of the configuration, and decides nothing about servers.
 package admin
 
 import (
@@ -24,9 +23,15 @@ type Options struct {
 	Ready func() (bool, string)
 	// Reload loads the configuration anew. The text of its error is for the operator who asked.
 	Reload func(context.Context) error
-	Status func() any // encoded as JSON at GET /api/v1/status
-	Pprof  bool       // serve net/http/pprof under /debug/pprof/
-	Log    *zap.Logger
+	Daemon Daemon // /api/v1
+	Events Events // /api/v1/events; needed with Daemon
+	Pprof  bool   // serve net/http/pprof under /debug/pprof/
+	// Token lets a client in, as a bearer token or as a password with any name; nil or "": there is none. It is asked for
+	// each request.
+	Token func() string
+	// WebConfig is a web configuration file (github.com/prometheus/exporter-toolkit) with TLS and users; "" for none.
+	WebConfig string
+	Log       *zap.Logger
 }
 
 // A slow client may hold a connection for so long, no longer. A CPU profile or a trace must be shorter than writeTimeout.
@@ -55,6 +60,20 @@ func Listen(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	if o.Token == nil {
+		o.Token = func() string { return "" }
+	}
+	var config *webConfig
+	if o.WebConfig != "" {
+		var err error
+		if config, err = loadWebConfig(o.WebConfig); err != nil {
+			return nil, err
+		}
+	}
+	secure, err := config.tls()
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
 	errorLog, err := zap.NewStdLogAt(o.Log, zap.WarnLevel)
 	if err != nil {
 		return nil, fmt.Errorf("admin: log: %w", err)
@@ -63,9 +82,14 @@ func Listen(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
+	loopback := isLoopback(ln.Addr())
+	if !loopback && o.Token() == "" && !config.users() {
+		o.Log.Warn("admin serves nothing but health: on an address that is not loopback it needs admin.token or admin.web_config", zap.Stringer("address", ln.Addr()))
+	}
 	stopping, stop := context.WithCancel(context.Background())
 	s := &Server{ln: ln, log: o.Log, grace: shutdownTimeout, http: &http.Server{
-		Handler:           o.handler(stopping),
+		Handler:           config.headers(&guard{token: o.Token, web: config, loopback: loopback, next: o.handler(stopping)}),
+		TLSConfig:         secure,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -88,7 +112,13 @@ func (s *Server) Close() error { return s.ln.Close() }
 func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("admin listens", zap.Stringer("address", s.Addr()))
 	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.ln) }()
+	go func() {
+		if s.http.TLSConfig != nil {
+			failed <- s.http.ServeTLS(s.ln, "", "")
+			return
+		}
+		failed <- s.http.Serve(s.ln)
+	}()
 	select {
 	case err := <-failed:
 		_ = s.http.Close() // it has failed already

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/pprof"
@@ -24,8 +23,11 @@ func (o Options) handler(stopping context.Context) http.Handler {
 		mux.Handle("GET /metrics", o.Metrics)
 		links = append(links, link{"/metrics", "for Prometheus"})
 	}
-	if o.Status != nil {
-		mux.HandleFunc("GET /api/v1/status", o.status)
+	if o.Daemon != nil {
+		for pattern, h := range o.endpoints() {
+			mux.HandleFunc(pattern, h)
+		}
+		mux.HandleFunc("GET /api/v1/events", o.events(stopping))
 		links = append(links, link{"/api/v1/status", "the present state, as JSON"})
 	}
 	if o.Pprof {
@@ -52,24 +54,13 @@ func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (o Options) reload(w http.ResponseWriter, r *http.Request) {
-	o.Log.Info("reload asked for", zap.String("client", r.RemoteAddr))
+	o.Log.Info("reload asked for", zap.String("by", by(r, "")))
 	// The client's going away must not leave a reload half done.
 	if err := o.Reload(context.WithoutCancel(r.Context())); err != nil {
 		text(w, http.StatusInternalServerError, "reload failed: "+err.Error())
 		return
 	}
 	text(w, http.StatusOK, "reloaded")
-}
-
-func (o Options) status(w http.ResponseWriter, _ *http.Request) {
-	body, err := json.MarshalIndent(o.Status(), "", "  ")
-	if err != nil {
-		text(w, http.StatusInternalServerError, "status: "+err.Error())
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(append(body, '\n')) // the client has gone: nothing to do
 }
 
 // text answers with one line, or several.

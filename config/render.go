@@ -1,0 +1,168 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// hidden stands for a secret in what Render gives.
+const hidden = "(hidden)"
+
+// Render is the configuration as a file that gives the same one: with every default and what the environment overrides,
+// and without its secrets.
+func Render(c *Config) ([]byte, error) {
+	shown := *c
+	if len(c.Secret) > 0 {
+		shown.Secret = []string{hidden}
+	}
+	if c.Admin.Token != "" {
+		shown.Admin.Token = hidden
+	}
+	if c.Admin.Listen == "" {
+		shown.Admin.Listen = "off"
+	}
+	n := node(reflect.ValueOf(shown))
+	return yaml.Marshal(n)
+}
+
+// node is a value in YAML; nil when there is nothing to say.
+func node(v reflect.Value) *yaml.Node {
+	if n, ok := special(v.Interface()); ok {
+		return n
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		return node(v.Elem())
+	case reflect.Struct:
+		return mapping(v)
+	case reflect.Slice:
+		return sequence(v)
+	case reflect.String:
+		return text(v.String())
+	case reflect.Float64:
+		return plain(strconv.FormatFloat(v.Float(), 'g', -1, 64))
+	}
+	return plain(fmt.Sprint(v.Interface()))
+}
+
+// special is a value that the file has in a form of its own.
+func special(v any) (n *yaml.Node, ok bool) {
+	switch v := v.(type) {
+	case time.Duration:
+		return plain(short(v)), true
+	case netip.Addr:
+		if !v.IsValid() {
+			return nil, true
+		}
+		return text(v.String()), true
+	case Clients:
+		return entries("allow", node(reflect.ValueOf(v.Allow)), "rate", text(rateText(v.Rate)), "total_rate", text(rateText(v.TotalRate)),
+			"max_connections", plain(strconv.Itoa(v.MaxConnections))), true
+	case Otherwise:
+		return entries("reject", plain(number(v.Reject, 0)), "cluster", text(v.Cluster)), true
+	case Backend:
+		return entries("uri", text(v.URI), "capacity", plain(number(v.Capacity, Unlimited)), "weight", plain(strconv.Itoa(v.Weight))), true
+	case CodeSet:
+		return list(strings.Split(v.String(), ",")), true
+	case *Pattern:
+		if v == nil {
+			return nil, true
+		}
+		return text(v.String()), true
+	case []HeaderMatch:
+		var pairs []any
+		for _, h := range v {
+			pairs = append(pairs, h.Name, text(h.Pattern.String()))
+		}
+		return entries(pairs...), true
+	case fmt.Stringer:
+		return text(v.String()), true
+	}
+	return nil, false
+}
+
+// mapping is a struct with its fields as keys.
+func mapping(v reflect.Value) *yaml.Node {
+	var pairs []any
+	for f, value := range v.Fields() {
+		pairs = append(pairs, snake(f.Name), node(value))
+	}
+	return entries(pairs...)
+}
+
+// entries are keys and their nodes by turns; keys without one are left out.
+func entries(pairs ...any) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	for i := 0; i < len(pairs); i += 2 {
+		key, _ := pairs[i].(string)
+		if value, _ := pairs[i+1].(*yaml.Node); value != nil {
+			n.Content = append(n.Content, text(key), value)
+		}
+	}
+	if n.Content == nil {
+		return nil
+	}
+	return n
+}
+
+func sequence(v reflect.Value) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode}
+	for i := range v.Len() {
+		if item := node(v.Index(i)); item != nil {
+			n.Content = append(n.Content, item)
+		}
+	}
+	if n.Content == nil {
+		return nil
+	}
+	return n
+}
+
+func list(items []string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	for _, item := range items {
+		n.Content = append(n.Content, text(item))
+	}
+	return n
+}
+
+// text is a string, with quotes where it needs them; nil for none.
+func text(s string) *yaml.Node {
+	if s == "" {
+		return nil
+	}
+	n := &yaml.Node{}
+	n.SetString(s)
+	return n
+}
+
+// plain is a number, a duration or the like; nil for none.
+func plain(s string) *yaml.Node {
+	if s == "" {
+		return nil
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: s}
+}
+
+// snake is the key of a field: MaxConnections is max_connections, TCPAbove tcp_above.
+func snake(field string) string {
+	var sb strings.Builder
+	r := []rune(field)
+	for i, c := range r {
+		if i > 0 && unicode.IsUpper(c) && (!unicode.IsUpper(r[i-1]) || i+1 < len(r) && unicode.IsLower(r[i+1])) {
+			sb.WriteByte('_')
+		}
+		sb.WriteRune(unicode.ToLower(c))
+	}
+	return sb.String()
+}

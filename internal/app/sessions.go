@@ -1,0 +1,82 @@
+package app
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"mrcproxy/internal/api"
+	"mrcproxy/internal/session"
+)
+
+// Sessions implements admin.Daemon. Pages are in the order of the sessions' keys: one that begins or ends between two pages
+// moves no other.
+func (c control) Sessions(q api.SessionQuery) (api.SessionPage, error) {
+	var after uint64
+	if q.After != "" {
+		var err error
+		if after, err = strconv.ParseUint(q.After, 16, 64); err != nil {
+			return api.SessionPage{}, failure(http.StatusBadRequest, "after must be the next of another page, not %q", q.After)
+		}
+	}
+	page := api.SessionPage{Sessions: []api.Session{}}
+	var all []*session.Session
+	c.sessions.Each(func(s *session.Session) bool {
+		if wanted(q, s) {
+			page.Total++
+			if s.Key() > after {
+				all = append(all, s)
+			}
+		}
+		return true
+	})
+	slices.SortFunc(all, func(a, b *session.Session) int { return cmp.Compare(a.Key(), b.Key()) })
+	if len(all) > q.Limit {
+		all = all[:q.Limit]
+		page.Next = sessionID(all[len(all)-1].Key())
+	}
+	for _, s := range all {
+		page.Sessions = append(page.Sessions, shownSession(s))
+	}
+	return page, nil
+}
+
+func sessionID(key uint64) string { return fmt.Sprintf("%016x", key) }
+
+func wanted(q api.SessionQuery, s *session.Session) bool {
+	b := s.Backend()
+	return strings.Contains(s.CallID, q.CallID) && (q.Cluster == "" || q.Cluster == b.Cluster()) && (q.IDC == "" || q.IDC == b.IDC()) &&
+		(q.Backend == "" || q.Backend == b.URI() || q.Backend == backendID(b.ID())) && (q.Route == "" || q.Route == s.Route)
+}
+
+func shownSession(s *session.Session) api.Session {
+	b := s.Backend()
+	shown := api.Session{ID: sessionID(s.Key()), CallID: s.CallID, Route: s.Route, Cluster: b.Cluster(), Wanted: s.Cluster, IDC: b.IDC(), Backend: b.URI(),
+		Start: s.Start, SetupMS: ms(s.Setup), Attempts: []api.Attempt{}}
+	for _, a := range s.Attempts {
+		shown.Attempts = append(shown.Attempts, api.Attempt{Backend: a.Backend.URI(), Outcome: a.Outcome, MS: ms(a.Took)})
+	}
+	return shown
+}
+
+// Terminate implements admin.Daemon. What a BYE to both sides needs is not kept with a session.
+func (c control) Terminate(id, by string) error {
+	key, err := strconv.ParseUint(id, 16, 64)
+	found := false
+	if err == nil {
+		c.sessions.Each(func(s *session.Session) bool {
+			found = s.Key() == key
+			return !found
+		})
+	}
+	if !found {
+		return failure(http.StatusNotFound, "there is no session with the id %q", id)
+	}
+	c.log.Warn("session cannot be ended", zap.String("session", id), zap.String("by", by))
+	return failure(http.StatusNotImplemented, "a session cannot be ended from here: it ends by a BYE of its client or server")
+}
