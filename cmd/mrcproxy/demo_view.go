@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"mrcproxy/internal/app"
+	"mrcproxy/internal/api"
 )
 
 // How often the proxy's state is read and drawn, and how often the table is printed where it cannot be drawn in place.
@@ -130,10 +130,7 @@ func (h *house) watchStalls(end <-chan struct{}) {
 }
 
 // status is the proxy's own.
-func (h *house) status() app.Status {
-	s, _ := h.app.Status().(app.Status)
-	return s
-}
+func (h *house) status() api.Status { return h.app.Status() }
 
 // tally is what the proxy's metrics count.
 type tally struct {
@@ -164,7 +161,7 @@ func (h *house) tally() tally {
 
 // givenUp is how many attempts at the server were given up for another one, and those under way. b must have been read
 // after t.
-func (t *tally) givenUp(b *app.Backend) uint64 {
+func (t *tally) givenUp(b *api.Backend) uint64 {
 	if n := t.ended[b.URI]; n < b.Picked {
 		return b.Picked - n
 	}

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"mrcproxy/internal/recent"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -85,7 +86,8 @@ func full(reloads *atomic.Int32) Options {
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Ready:   func() (bool, string) { return true, "" },
 		Reload:  func(context.Context) error { reloads.Add(1); return nil },
-		Status:  func() any { return map[string]int{"sessions": 3} },
+		Daemon:  &fake{},
+		Events:  recent.New(time.Now()),
 		Pprof:   true,
 	}
 }
@@ -106,7 +108,7 @@ func TestEndpoints(t *testing.T) {
 		{"GET", "/-/reload", 405, ""},
 		{"POST", "/-/reload", 200, "reloaded\n"},
 		{"PUT", "/-/reload", 200, "reloaded\n"},
-		{"GET", "/api/v1/status", 200, `"sessions": 3`},
+		{"GET", "/api/v1/status", 200, `"sessions":3`},
 		{"GET", "/debug/pprof/", 200, "goroutine"},
 		{"GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile"},
 		{"GET", "/debug/pprof/cmdline", 200, ""},
@@ -194,25 +196,6 @@ func TestReloadFromAnotherSite(t *testing.T) {
 	}
 	if n := reloads.Load(); n != 1 {
 		t.Errorf("%d reloads, want 1", n)
-	}
-}
-
-func TestStatus(t *testing.T) {
-	var value any = struct {
-		Name string `json:"name"`
-	}{"<ali>"}
-	r := run(t, Options{Status: func() any { return value }})
-	a := r.ask(t, "GET", "/api/v1/status")
-	var got struct{ Name string }
-	if err := json.Unmarshal([]byte(a.body), &got); err != nil || got.Name != "<ali>" {
-		t.Errorf("%v %q", err, a.body)
-	}
-	if ct := a.header.Get("Content-Type"); ct != "application/json" {
-		t.Errorf("Content-Type: %q", ct)
-	}
-	value = func() {} // not to be encoded
-	if a := r.ask(t, "GET", "/api/v1/status"); a.code != 500 {
-		t.Errorf("%d %q", a.code, a.body)
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"mrcproxy/internal/api"
+	"mrcproxy/internal/recent"
 )
 
 // TestGraceful: a reload in progress is finished, and answered, before Run returns; new connections are refused.
@@ -146,7 +149,7 @@ func TestServeFails(t *testing.T) {
 // TestPanic: a handler's panic is logged and ends nothing.
 func TestPanic(t *testing.T) {
 	core, logs := observer.New(zapcore.WarnLevel)
-	r := run(t, Options{Status: func() any { panic("a flaw") }, Log: zap.New(core)})
+	r := run(t, Options{Daemon: &fake{status: func() api.Status { panic("a flaw") }}, Events: recent.New(time.Now()), Log: zap.New(core)})
 	res, err := client.Get(r.base + "/api/v1/status")
 	if err == nil {
 		_ = res.Body.Close()

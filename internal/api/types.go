@@ -77,6 +77,8 @@ type Backend struct {
 	Wish       *Wish     `json:"wish,omitempty"` // of the operator, that holds for it
 	Probes     []Probe   `json:"probes,omitempty"`
 	Failures   []Failure `json:"failures,omitempty"`
+	// Changes are the last changes of its health, the oldest first; where the load was asked for.
+	Changes []Change `json:"changes,omitempty"`
 	// Load is the number of sessions over the last 15 minutes, every 10 s, the newest last; where it was asked for.
 	Load []int `json:"load,omitempty"`
 }
@@ -88,6 +90,15 @@ type Probe struct {
 	Code   int       `json:"code,omitempty"`
 	Reason string    `json:"reason,omitempty"`
 	MS     float64   `json:"ms"`
+}
+
+// Change is a change of a backend's health.
+type Change struct {
+	At       time.Time `json:"at"`
+	From     string    `json:"from"`
+	To       string    `json:"to"`
+	Evidence string    `json:"evidence"` // what made the change, such as "call failed"
+	Reason   string    `json:"reason"`
 }
 
 // Failure is a call that the backend did not take.

@@ -20,7 +20,10 @@ import (
 	"mrcproxy/health"
 	"mrcproxy/health/probe"
 	"mrcproxy/internal/admin"
+	"mrcproxy/internal/api"
 	"mrcproxy/internal/metrics"
+	"mrcproxy/internal/operator"
+	"mrcproxy/internal/recent"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
 	"mrcproxy/proxy"
@@ -57,6 +60,13 @@ type App struct {
 	proxy    *proxy.Proxy
 	metrics  *metrics.Metrics
 	admin    *admin.Server
+	recent   *recent.Log
+	reloads  atomic.Pointer[reloaded]
+	started  time.Time
+
+	book        *operator.Book
+	steering    sync.Mutex // one server's state is found and set at a time
+	fileWeights atomic.Pointer[map[weighed]int]
 }
 
 // New loads the configuration and opens every socket, so that whatever can fail at a start has failed when it returns.
@@ -65,7 +75,11 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{opts: o, log: o.Log, bal: balancer.New()}
+	now := time.Now()
+	a := &App{opts: o, log: o.Log, bal: balancer.New(), started: now, recent: recent.New(now)}
+	if a.book, err = operator.Open(operatorFile(cfg)); err != nil {
+		return nil, err
+	}
 	a.cfg.Store(cfg)
 	a.names = resolver.New(resolver.Options{Servers: o.DNS, Log: a.log, OnChange: a.namesChanged})
 	if err := a.applySpec(a.resolve(cfg)); err != nil {
@@ -93,7 +107,7 @@ func New(o Options) (*App, error) {
 		listeners = append(listeners, pl)
 	}
 	a.proxy, err = proxy.New(proxy.Options{
-		Listeners: listeners, Secrets: secrets, Balancer: calls{a}, Sessions: a.sessions, Observer: observer{a.metrics, a.log},
+		Listeners: listeners, Secrets: secrets, Balancer: calls{a}, Sessions: a.sessions, Observer: observer{a.metrics, a.log, a},
 		Log: a.log, Routing: routing(cfg), ConnectTimeout: cfg.Failover.ConnectTimeout,
 		ClientTLS: a.clientTLS, MaxConnections: cfg.Clients.MaxConnections,
 	})
@@ -101,17 +115,19 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	a.health = health.NewRunner(health.Options{Prober: probe.Options{Sender: sender{a.proxy}}, OnChange: a.healthChanged, OnProbe: a.probed})
-	a.health.Apply(a.targets(cfg))
+	a.probeBackends(cfg)
 	if cfg.Admin.Listen != "" {
 		a.admin, err = admin.Listen(admin.Options{
-			Listen: cfg.Admin.Listen, Metrics: a.metrics.Handler(), Ready: a.Ready, Status: a.Status, Log: a.log,
+			Listen: cfg.Admin.Listen, Metrics: a.metrics.Handler(), Ready: a.Ready, Log: a.log,
 			Reload: func(context.Context) error { return a.Reload("http") },
+			Daemon: control{a}, Events: a.recent, WebConfig: cfg.Admin.WebConfig, Token: func() string { return a.cfg.Load().Admin.Token },
 		})
 		if err != nil {
 			return nil, errors.Join(err, a.proxy.Close())
 		}
 	}
-	a.metrics.Reloaded(true, time.Now())
+	a.metrics.Reloaded(true, now)
+	a.reloads.Store(&reloaded{loaded: now, last: api.Reload{At: now, OK: true, Cause: "start", Changes: []string{}, NeedsRestart: []string{}}})
 	return a, nil
 }
 
@@ -141,6 +157,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 	})
 	g.Go(func() error { return a.names.Run(ctx) })
+	g.Go(func() error { return a.attend(ctx) })
 	if a.admin != nil {
 		g.Go(func() error { return a.admin.Run(up) })
 	}
@@ -188,8 +205,10 @@ func (a *App) Ready() (bool, string) {
 func (a *App) Reload(cause string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	before := a.cfg.Load()
 	err := a.reload(cause)
 	a.metrics.Reloaded(err == nil, time.Now())
+	a.toldReload(cause, before, err)
 	if err != nil {
 		a.log.Error("configuration refused, the running one stays", zap.String("cause", cause), zap.Error(err))
 	}

@@ -7,6 +7,7 @@ import (
 	"mrcproxy/config"
 	"mrcproxy/health"
 	"mrcproxy/health/probe"
+	"mrcproxy/internal/operator"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/proxy"
 )
@@ -59,7 +60,7 @@ func routing(c *config.Config) *proxy.Routing {
 	return r
 }
 
-// targets are the servers to probe, each with its cluster's policy.
+// targets are the servers to probe, those that are disabled not among them, each with its cluster's policy.
 func (a *App) targets(c *config.Config) []health.Target {
 	policies := map[string]*config.Health{}
 	for i := range c.Clusters {
@@ -67,6 +68,9 @@ func (a *App) targets(c *config.Config) []health.Target {
 	}
 	var l []health.Target
 	for _, b := range a.bal.Backends() {
+		if w, ok := a.book.For(b.Cluster(), b.IDC(), b.URI()); ok && w.Mode == operator.Disable {
+			continue
+		}
 		h := policies[b.Cluster()]
 		l = append(l, health.Target{
 			Key: b.ID(), Name: b.Cluster() + " " + b.URI(), Policy: policy(h),

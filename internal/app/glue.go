@@ -10,6 +10,7 @@ import (
 	"mrcproxy/config"
 	"mrcproxy/health"
 	"mrcproxy/health/probe"
+	"mrcproxy/internal/api"
 	"mrcproxy/internal/metrics"
 	"mrcproxy/internal/session"
 	"mrcproxy/proxy"
@@ -32,8 +33,14 @@ func (c calls) Report(b *balancer.Backend, o proxy.Outcome) {
 	case proxy.Refused:
 		ev.Kind = health.CallRefused
 	}
+	if o.Kind != proxy.Answered {
+		c.a.recent.Failed(b.ID(), api.Failure{At: time.Now(), Kind: failures[o.Kind], Reason: o.Reason})
+	}
 	c.a.health.Report(b.ID(), ev)
 }
+
+// failures are the kinds of calls that a server did not take.
+var failures = map[proxy.OutcomeKind]string{proxy.Failed: "failed", proxy.Refused: "refused"}
 
 // sender sends probes from the sockets of calls.
 type sender struct{ p *proxy.Proxy }
@@ -50,11 +57,13 @@ func (a *App) healthChanged(c health.Change) {
 	if b == nil {
 		return // removed by a reload meanwhile
 	}
-	a.bal.SetState(b, states[c.To.State], time.Now())
+	a.steer(b)
 	a.bal.Hold(b, c.To.HoldUntil)
 	if c.From.State != c.To.State {
 		a.log.Info("backend "+c.To.State.String(), zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()), zap.String("backend", b.URI()),
 			zap.Stringer("from", c.From.State), zap.String("reason", c.To.Reason), zap.Int("sessions", b.Sessions()))
+		a.recent.Add(api.Event{At: c.To.Since, Type: "state", Cluster: b.Cluster(), IDC: b.IDC(), Backend: b.URI(), State: c.To.State.String(),
+			Text: c.From.State.String() + " -> " + c.To.State.String() + ": " + c.To.Reason})
 	}
 	if c.To.Dead() && !c.From.Dead() {
 		a.backendDied(b)
@@ -83,6 +92,7 @@ func (a *App) backendDied(b *balancer.Backend) {
 func (a *App) probed(t health.Target, r health.Result) {
 	if b := a.bal.Lookup(t.Key); b != nil {
 		a.metrics.Probed(b.Cluster(), b.IDC(), b.URI(), r.OK, r.Duration)
+		a.recent.Probed(b.ID(), api.Probe{At: time.Now(), OK: r.OK, Code: r.Code, Reason: r.Reason, MS: ms(r.Duration)})
 	}
 }
 
@@ -90,11 +100,13 @@ func (a *App) probed(t health.Target, r health.Result) {
 type observer struct {
 	*metrics.Metrics
 	log *zap.Logger
+	app *App
 }
 
 // InviteDone logs the INVITEs that became no session; the others are logged when their session ends.
 func (o observer) InviteDone(i *proxy.Invite) {
 	o.Metrics.InviteDone(i)
+	o.app.remember(i)
 	if i.Code < 300 {
 		return
 	}

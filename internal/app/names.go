@@ -23,7 +23,7 @@ func (a *App) resolve(cfg *config.Config) (balancer.Spec, []string) {
 		defer cancel()
 		a.names.Lookup(ctx, names)
 	}
-	return balancerSpec(cfg, a.names.Targets)
+	return a.spec(cfg)
 }
 
 // applySpec hands a specification to the balancer, which takes it whole or not at all, and warns of addresses that are
@@ -65,7 +65,7 @@ func (a *App) namesChanged(names []resolver.Name) {
 	cfg := a.cfg.Load()
 	fields := []zap.Field{zap.Stringers("names", names)}
 	before := a.listed()
-	if err := a.applySpec(balancerSpec(cfg, a.names.Targets)); err != nil {
+	if err := a.applySpec(a.spec(cfg)); err != nil {
 		a.log.Error("change of names refused, the servers from before stay", append(fields, zap.Error(err))...)
 		return
 	}
@@ -78,9 +78,7 @@ func (a *App) namesChanged(names []resolver.Name) {
 func (a *App) probeBackends(cfg *config.Config) {
 	a.health.Apply(a.targets(cfg))
 	for _, b := range a.bal.Backends() {
-		if st, ok := a.health.Status(b.ID()); ok {
-			a.bal.SetState(b, states[st.State], time.Now())
-		}
+		a.steer(b)
 	}
 }
 

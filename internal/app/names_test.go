@@ -148,7 +148,7 @@ func TestNameGrowsAndShrinks(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	h.want("sip:x@127.0.0.21:8060 has 1, sip:x@127.0.0.22:8060 has 2, sip:x@127.0.0.23:8060 has 1 removed")
-	if s := h.app.Status().(Status); len(s.Names) != 1 || s.Names[0].Addresses != 2 || s.Names[0].Error == "" {
+	if s := h.app.Status(); len(s.Names) != 1 || s.Names[0].Addresses != 2 || s.Names[0].Error == "" {
 		t.Errorf("status %+v", s.Names)
 	}
 	for _, l := range append(first, next...) {

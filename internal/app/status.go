@@ -25,6 +25,9 @@ func (c control) Status() api.Status {
 	return s
 }
 
+// Status gives the instance's status.
+func (a *App) Status() api.Status { return control{a}.Status() }
+
 // Backends implements admin.Daemon.
 func (c control) Backends(load bool) []api.Backend {
 	now := time.Now()
@@ -58,7 +61,7 @@ func (c control) backend(v balancer.BackendView, now time.Time, load bool) api.B
 		b.Wish, b.State, b.Since, b.Reason = &shown, wishedState(w), w.Since, why(w)
 	}
 	if _, ok := c.book.Weight(v.Cluster, v.URI); ok {
-		if n, ok := c.fileWeights.Load().(map[uint32]int)[v.ID]; ok {
+		if n, ok := (*c.fileWeights.Load())[weighed{v.Cluster, v.URI}]; ok {
 			b.FileWeight = &n
 		}
 	}
@@ -66,6 +69,9 @@ func (c control) backend(v balancer.BackendView, now time.Time, load bool) api.B
 	b.Probes, b.Failures, samples = c.recent.Of(v.ID)
 	if load {
 		b.Load = samples
+		for _, t := range c.health.History(v.ID) {
+			b.Changes = append(b.Changes, api.Change{At: t.At, From: t.From.String(), To: t.To.String(), Evidence: t.Evidence.String(), Reason: t.Reason})
+		}
 	}
 	return b
 }

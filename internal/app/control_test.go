@@ -1,0 +1,511 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	logged "go.uber.org/zap/zaptest/observer"
+
+	"mrcproxy/balancer"
+	"mrcproxy/config"
+	"mrcproxy/internal/api"
+	"mrcproxy/internal/api/apitest"
+	"mrcproxy/internal/session"
+	"mrcproxy/internal/sim"
+)
+
+// desk is a daemon with three simulated servers, two in its own IDC, and an operator's client, which holds every request
+// and answer against docs/openapi.yaml.
+type desk struct {
+	t     *testing.T
+	dir   string
+	spec  *apitest.Spec
+	fleet *sim.Fleet
+	text  atomic.Pointer[string]
+	app   *App
+	log   *logged.ObservedLogs
+	end   func()
+}
+
+const deskConfig = `
+idc: a
+data_dir: %[4]s
+listen: ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
+admin: {listen: "127.0.0.1:0", token: "a token for the operator"}
+health: {interval: 20ms, timeout: 500ms, rise: 1, fall: 1}
+secret: a-secret-for-the-test
+routes: [{name: asr, match: {resource: speechrecog}, cluster: asr}]
+clusters:
+  - name: asr
+    groups:
+      - idc: a
+        backends: [{uri: "sip:%[1]s", capacity: 5, weight: 2}, {uri: "sip:%[2]s", capacity: 5}]
+      - idc: b
+        backends: [{uri: "sip:%[3]s", capacity: 9}]
+`
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{t: t, dir: t.TempDir()}
+	var err error
+	if d.spec, err = apitest.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if d.fleet, err = sim.StartFleet(3, sim.ServerOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.fleet.Stop)
+	a := d.fleet.Addrs()
+	d.configure(fmt.Sprintf(deskConfig, a[0], a[1], a[2], d.dir))
+	d.start()
+	t.Cleanup(func() { d.end() })
+	return d
+}
+
+func (d *desk) configure(text string) { d.text.Store(&text) }
+
+func (d *desk) uri(n int) string { return "sip:" + d.fleet.Addrs()[n].String() }
+
+// start runs a daemon with what the data directory has.
+func (d *desk) start() {
+	d.t.Helper()
+	core, log := logged.New(zap.InfoLevel)
+	d.log = log
+	var err error
+	d.app, err = New(Options{Load: func() (*config.Config, error) { return config.Parse("f.yaml", []byte(*d.text.Load())) }, Log: zap.New(core), Version: "v1"})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- d.app.Run(ctx) }()
+	d.end = func() {
+		cancel()
+		if err := <-done; err != nil {
+			d.t.Error(err)
+		}
+		d.end = func() {}
+	}
+	d.await("all servers have been probed", func() bool { return !strings.Contains(d.states(), "unknown") })
+}
+
+// ask makes one request and decodes the answer into into, unless it is nil. It returns the status, and the text.
+func (d *desk) ask(request string, body, into any) (int, string) {
+	d.t.Helper()
+	method, path, _ := strings.Cut(request, " ")
+	raw, isRaw := body.([]byte)
+	if !isRaw && body != nil {
+		raw, _ = json.Marshal(body)
+	}
+	req, err := http.NewRequest(method, "http://"+d.app.Admin()+path, bytes.NewReader(raw))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	req.SetBasicAuth("eve", "a token for the operator")
+	req.Header.Set("Content-Type", "application/json")
+	if isRaw {
+		req.Header.Set("Content-Type", "message/sip")
+	}
+	resp, err := apitest.Transport{Spec: d.spec, Next: &http.Transport{DisableKeepAlives: true}}.RoundTrip(req)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if into != nil && resp.StatusCode == 200 {
+		if err := json.Unmarshal(text, into); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	return resp.StatusCode, string(text)
+}
+
+// do carries an action out.
+func (d *desk) do(verb string, a api.Action) api.Result {
+	d.t.Helper()
+	var r api.Result
+	if code, text := d.ask("POST /api/v1/"+verb, a, &r); code != 200 {
+		d.t.Fatalf("%s %+v: %d %s", verb, a, code, text)
+	}
+	return r
+}
+
+func (d *desk) backends() []api.Backend {
+	d.t.Helper()
+	var l []api.Backend
+	d.ask("GET /api/v1/backends?load=true", nil, &l)
+	return l
+}
+
+func (d *desk) states() string {
+	var l []string
+	for _, b := range d.backends() {
+		l = append(l, b.State)
+	}
+	return strings.Join(l, " ")
+}
+
+func (d *desk) await(what string, ok func() bool) {
+	d.t.Helper()
+	end := time.Now().Add(10 * time.Second)
+	for !ok() {
+		if time.Now().After(end) {
+			d.t.Fatalf("in vain: %s: %s\n%v", what, d.states(), d.log.All())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// picks places n sessions and returns how many each server got.
+func (d *desk) picks(n int) (got [3]int) {
+	d.t.Helper()
+	for range n {
+		l, why := d.app.bal.Pick(balancer.Request{Cluster: "asr", Now: time.Now()})
+		if l == nil {
+			d.t.Fatal(why)
+		}
+		for i := range got {
+			if l.Backend().URI() == d.uri(i) {
+				got[i]++
+			}
+		}
+		defer l.Release()
+	}
+	return got
+}
+
+// TestDrainWins: what an operator wants comes before health, and outlives its changes, a reload and a restart.
+func TestDrainWins(t *testing.T) {
+	d := newDesk(t)
+	if r := d.do("drain", api.Action{Scope: api.Scope{Backend: d.uri(0)}, Reason: "new disk"}); r.Backends != 1 || !r.Changed || r.Warning != "" {
+		t.Errorf("drain: %+v", r)
+	}
+	held := func(when string) {
+		t.Helper()
+		if b := d.backends()[0]; b.State != "draining" || b.Wish == nil || !strings.Contains(b.Reason, "new disk") || !strings.Contains(b.Wish.By, "eve at 127.0.0.1") {
+			t.Errorf("%s: %+v", when, b)
+		}
+		if got := d.picks(4); got[0] != 0 || got[1] != 4 {
+			t.Errorf("%s: sessions went to %v", when, got)
+		}
+	}
+	held("drained")
+	d.fleet.Servers[0].Kill()
+	d.await("the dead server is noticed", func() bool { return d.backends()[0].Health == "down" })
+	if err := d.fleet.Servers[0].Revive(); err != nil {
+		t.Fatal(err)
+	}
+	d.await("the server is back", func() bool { return d.backends()[0].Health == "up" })
+	held("after its health went down and up")
+	d.configure(strings.Replace(*d.text.Load(), "capacity: 9", "capacity: 8", 1))
+	if code, text := d.ask("POST /api/v1/reload", nil, nil); code != 200 || !strings.Contains(text, "capacity: 9 -\\u003e 8") {
+		t.Errorf("reload: %d %s", code, text)
+	}
+	held("after a reload")
+	d.end() // nothing but the file is left of it
+	d.start()
+	held("after a restart")
+	if r := d.do("enable", api.Action{Scope: api.Scope{Backend: d.uri(0)}}); !r.Changed {
+		t.Errorf("enable: %+v", r)
+	}
+	if got := d.picks(6); got[0] == 0 {
+		t.Errorf("enabled, and without sessions: %v", got)
+	}
+	if r := d.do("enable", api.Action{Scope: api.Scope{Backend: d.uri(0)}}); r.Changed {
+		t.Error("enabled twice")
+	}
+}
+
+// TestScopes: an IDC, a group and a backend, and what covers what.
+func TestScopes(t *testing.T) {
+	d := newDesk(t)
+	d.do("drain", api.Action{Scope: api.Scope{IDC: "a"}})
+	if s := d.states(); s != "draining draining up" {
+		t.Errorf("IDC drained: %s", s)
+	}
+	if got := d.picks(3); got != [3]int{0, 0, 3} {
+		t.Errorf("sessions went to %v", got)
+	}
+	d.do("disable", api.Action{Scope: api.Scope{Cluster: "asr", IDC: "b"}})
+	if s := d.states(); s != "draining draining disabled" {
+		t.Errorf("group disabled: %s", s)
+	}
+	if l, _ := d.app.bal.Pick(balancer.Request{Cluster: "asr", Now: time.Now()}); l != nil {
+		t.Error("a session for a server that is disabled")
+	}
+	if r := d.do("enable", api.Action{Scope: api.Scope{Backend: d.uri(0)}}); r.Changed || !strings.Contains(r.Warning, "drain of IDC a by eve") {
+		t.Errorf("a backend of a drained IDC enabled: %+v", r)
+	}
+	d.do("enable", api.Action{Scope: api.Scope{IDC: "a"}})
+	d.do("enable", api.Action{Scope: api.Scope{Cluster: "asr", IDC: "b"}})
+	d.await("all are back", func() bool { return d.states() == "up up up" })
+	for _, tc := range []struct {
+		a    api.Action
+		verb string
+		code int
+		text string
+	}{
+		{api.Action{}, "drain", 400, "say what"},
+		{api.Action{Scope: api.Scope{Cluster: "asr"}}, "drain", 400, "say what"},
+		{api.Action{Scope: api.Scope{IDC: "c"}}, "drain", 404, "there is no IDC c"},
+		{api.Action{Scope: api.Scope{Cluster: "tts", IDC: "a"}}, "drain", 404, "there is no group tts/a"},
+		{api.Action{Scope: api.Scope{Backend: "sip:10.9.9.9"}}, "enable", 404, "there is no backend"},
+		{api.Action{Scope: api.Scope{Backend: d.uri(0), IDC: "a"}}, "drain", 400, "not backend and idc"},
+		{api.Action{Scope: api.Scope{IDC: "a"}, For: "soon"}, "drain", 400, "for must be a duration"},
+		{api.Action{Scope: api.Scope{IDC: "a"}, Until: time.Now().Add(-time.Second)}, "disable", 400, "has passed already"},
+		{api.Action{Scope: api.Scope{IDC: "a"}}, "weight", 400, "of one backend"},
+		{api.Action{Scope: api.Scope{Backend: d.uri(0)}, Weight: new(int(2e6))}, "weight", 400, "weight must be"},
+	} {
+		if code, text := d.ask("POST /api/v1/"+tc.verb, tc.a, nil); code != tc.code || !strings.Contains(text, tc.text) {
+			t.Errorf("%s %+v: %d %s, want %d %s", tc.verb, tc.a, code, text, tc.code, tc.text)
+		}
+	}
+	if s := d.states(); s != "up up up" {
+		t.Errorf("after bad actions: %s", s)
+	}
+}
+
+// TestDisableStopsProbes, and enable begins with a probe.
+func TestDisableStopsProbes(t *testing.T) {
+	d := newDesk(t)
+	d.do("disable", api.Action{Scope: api.Scope{Backend: d.uri(0)}})
+	options := func() int { return d.fleet.Servers[0].Stats().Options }
+	before := options()
+	other := d.fleet.Servers[1].Stats().Options
+	d.await("the other server is probed again and again", func() bool { return d.fleet.Servers[1].Stats().Options > other+5 })
+	if n := options() - before; n > 1 { // one may have been on its way
+		t.Errorf("%d probes of a server that is disabled", n)
+	}
+	d.do("enable", api.Action{Scope: api.Scope{Backend: d.uri(0)}})
+	d.await("it is up", func() bool { return d.states() == "up up up" })
+}
+
+// TestWishEnds: a wish with a deadline ends by itself, and the log says whose it was.
+func TestWishEnds(t *testing.T) {
+	d := newDesk(t)
+	d.do("drain", api.Action{Scope: api.Scope{IDC: "a"}, For: "300ms"})
+	if s := d.states(); s != "draining draining up" {
+		t.Errorf("drained: %s", s)
+	}
+	d.await("the drain ends", func() bool { return d.states() == "up up up" })
+	found := false
+	for _, e := range d.log.FilterMessage("operator").All() {
+		found = found || e.ContextMap()["action"] == "expired" && strings.HasPrefix(fmt.Sprint(e.ContextMap()["by"]), "eve")
+	}
+	if !found {
+		t.Errorf("log: %v", d.log.All())
+	}
+}
+
+// TestWeight: a weight that an operator sets holds in the place of the file's, through a reload and a restart.
+func TestWeight(t *testing.T) {
+	d := newDesk(t)
+	d.do("weight", api.Action{Scope: api.Scope{Backend: d.uri(1)}, Weight: new(0)})
+	check := func(when string) {
+		t.Helper()
+		if b := d.backends()[1]; b.Weight != 0 || b.FileWeight == nil || *b.FileWeight != 1 {
+			t.Errorf("%s: weight %d, the file's %v", when, b.Weight, b.FileWeight)
+		}
+		if got := d.picks(3); got != [3]int{3, 0, 0} {
+			t.Errorf("%s: sessions went to %v", when, got)
+		}
+	}
+	check("set")
+	d.configure(strings.Replace(*d.text.Load(), "capacity: 9", "capacity: 8", 1))
+	d.ask("POST /api/v1/reload", nil, nil)
+	check("after a reload")
+	d.end()
+	d.start()
+	check("after a restart")
+	d.do("weight", api.Action{Scope: api.Scope{Backend: d.uri(1)}})
+	if b := d.backends()[1]; b.Weight != 1 || b.FileWeight != nil {
+		t.Errorf("back to the file's: %d %v", b.Weight, b.FileWeight)
+	}
+}
+
+// TestNotKept: where the data directory cannot be written, the action counts, and says that it will not outlive a restart.
+func TestNotKept(t *testing.T) {
+	d := newDesk(t)
+	if err := os.Mkdir(filepath.Join(d.dir, "operator.json.new"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if r := d.do("drain", api.Action{Scope: api.Scope{IDC: "b"}}); !strings.Contains(r.Warning, "will not outlive a restart") {
+		t.Errorf("%+v", r)
+	}
+	var o api.Operator
+	if d.ask("GET /api/v1/operator", nil, &o); o.Kept || o.Why == "" || len(o.Wishes) != 1 {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestLastReload: what the last reload did, also when it was refused, and what the next one would do.
+func TestLastReload(t *testing.T) {
+	d := newDesk(t)
+	good := *d.text.Load()
+	d.configure(strings.Replace(good, "capacity: 9", "capacity: many", 1))
+	if code, text := d.ask("GET /api/v1/config/diff", nil, nil); code != 422 || !strings.Contains(text, "f.yaml:15: clusters[0].groups[1].backends[0].capacity") {
+		t.Errorf("diff: %d %s", code, text)
+	}
+	if code, text := d.ask("POST /api/v1/reload", nil, nil); code != 422 || !strings.Contains(text, "capacity") {
+		t.Errorf("reload: %d %s", code, text)
+	}
+	var c api.Config
+	d.ask("GET /api/v1/config", nil, &c)
+	if c.Last.OK || c.Last.Error == "" || !strings.Contains(c.Last.Cause, "eve") || !strings.Contains(c.YAML, "capacity: 9") || c.Loaded.After(c.Last.At) {
+		t.Errorf("after a refusal: %+v", c)
+	}
+	if strings.Contains(c.YAML, "a-secret") || strings.Contains(c.YAML, "a token") {
+		t.Errorf("secrets are shown:\n%s", c.YAML)
+	}
+	d.configure(strings.Replace(good, "capacity: 9", "capacity: 8", 1) + "log: {format: console}\n")
+	var diff api.Diff
+	d.ask("GET /api/v1/config/diff", nil, &diff)
+	if len(diff.Changes) != 2 || len(diff.NeedsRestart) != 1 {
+		t.Errorf("diff: %+v", diff)
+	}
+	var r api.Reload
+	d.ask("POST /api/v1/reload", nil, &r)
+	if !r.OK || len(r.Changes) != 2 {
+		t.Errorf("reload: %+v", r)
+	}
+}
+
+// TestWhatHappened: a real call that fails over leaves its traces: an event, a failed call of its server, a session with
+// its attempts.
+func TestWhatHappened(t *testing.T) {
+	d := newDesk(t)
+	d.do("drain", api.Action{Scope: api.Scope{Backend: d.uri(1)}})
+	d.fleet.Servers[0].SetFault(sim.Refuse(486, 0))
+	client, err := sim.NewClient(sim.ClientOptions{Proxy: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), d.app.SIP(0).Port())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan sim.Result, 1)
+	go func() { ended <- client.Session(ctx, time.Hour) }()
+	var page api.SessionPage
+	d.await("the session is there", func() bool {
+		d.ask("GET /api/v1/sessions?route=asr&idc=b", nil, &page)
+		return page.Total == 1
+	})
+	s := page.Sessions[0]
+	if s.Backend != d.uri(2) || len(s.Attempts) != 2 || s.Attempts[0].Backend != d.uri(0) || s.Attempts[0].Outcome != "486" {
+		t.Errorf("session %+v", s)
+	}
+	for query, total := range map[string]int{"call_id=" + s.CallID[2:8]: 1, "call_id=nobody": 0, "backend=" + d.backends()[2].ID: 1, "cluster=tts": 0, "after=" + s.ID: 1} {
+		var p api.SessionPage
+		if d.ask("GET /api/v1/sessions?"+query, nil, &p); p.Total != total {
+			t.Errorf("%s: %d sessions, want %d", query, p.Total, total)
+		}
+	}
+	if code, text := d.ask("DELETE /api/v1/sessions/"+s.ID, nil, nil); code != 501 {
+		t.Errorf("terminate: %d %s", code, text)
+	}
+	if code, _ := d.ask("DELETE /api/v1/sessions/00000000000000ff", nil, nil); code != 404 {
+		t.Errorf("terminate nothing: %d", code)
+	}
+	b := d.backends()
+	if f := b[0].Failures; len(f) != 1 || f[0].Kind != "refused" {
+		t.Errorf("failures %+v", f)
+	}
+	if p := b[0].Probes; len(p) == 0 || !p[0].OK || p[0].Code != 200 {
+		t.Errorf("probes %+v", p)
+	}
+	if c := b[0].Changes; len(c) == 0 || c[0].To != "up" {
+		t.Errorf("changes %+v", c)
+	}
+	d.await("the failover is told", func() bool {
+		var l []api.Event
+		d.ask("GET /api/v1/events", nil, &l)
+		for _, e := range l {
+			if e.Type == "failover" && e.Backend == d.uri(0) && e.Text == "486" && e.CallID == s.CallID {
+				return true
+			}
+		}
+		return false
+	})
+	cancel()
+	<-ended
+	d.await("the session is over", func() bool { return d.app.Sessions() == 0 })
+}
+
+// TestRoute: the answer names the server that the next call gets, and asking changes nothing.
+func TestRoute(t *testing.T) {
+	d := newDesk(t)
+	invite, err := os.ReadFile("testdata/INVITE.sip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		var r api.Route
+		for range 3 {
+			if code, text := d.ask("POST /api/v1/route?source=10.1.0.5", invite, &r); code != 200 {
+				t.Fatalf("%d %s", code, text)
+			}
+		}
+		l, _ := d.app.bal.Pick(balancer.Request{Cluster: "asr", Now: time.Now()})
+		defer l.Release()
+		if r.Backend != l.Backend().URI() || r.Route != "asr" || len(r.Candidates) != 3 || r.Code != 0 {
+			t.Errorf("said %+v, went to %s", r, l.Backend().URI())
+		}
+	}
+	d.do("drain", api.Action{Scope: api.Scope{IDC: "a"}})
+	d.do("drain", api.Action{Scope: api.Scope{IDC: "b"}})
+	var r api.Route
+	d.ask("POST /api/v1/route", invite, &r)
+	if r.Code != 480 || r.Candidates[0].Why != "draining" || r.Candidates[0].Usable {
+		t.Errorf("all drained: %+v", r)
+	}
+	if code, text := d.ask("POST /api/v1/route", []byte("BYE"), nil); code != 422 {
+		t.Errorf("no INVITE: %d %s", code, text)
+	}
+}
+
+// TestPages: every session is on one page, whatever the size of the pages.
+func TestPages(t *testing.T) {
+	d := newDesk(t)
+	want := map[string]bool{}
+	for i := range 7 {
+		b := d.app.bal.Backends()[2]
+		s := &session.Session{CallID: fmt.Sprint("call-", i), Route: "asr", Cluster: "asr", Start: time.Now(), Lease: d.app.bal.Adopt(b)}
+		d.app.sessions.Add(session.Key([]byte(s.CallID), nil, b.ID()), s, 0)
+		want[s.CallID] = true
+	}
+	q := ""
+	for {
+		var p api.SessionPage
+		d.ask("GET /api/v1/sessions?limit=3"+q, nil, &p)
+		if p.Total != 7 || len(p.Sessions) > 3 {
+			t.Fatalf("page %+v", p)
+		}
+		for _, s := range p.Sessions {
+			if !want[s.CallID] {
+				t.Errorf("%s is on two pages", s.CallID)
+			}
+			delete(want, s.CallID)
+		}
+		if p.Next == "" {
+			break
+		}
+		q = "&after=" + p.Next
+	}
+	if len(want) > 0 {
+		t.Errorf("on no page: %v", want)
+	}
+}
