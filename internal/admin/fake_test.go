@@ -85,7 +85,7 @@ func (f *fake) Loads() map[string]int { return map[string]int{"0a1b2c3d": 3} }
 func (f *fake) Sessions(q api.SessionQuery) (api.SessionPage, error) {
 	f.note("%+v", q)
 	s := api.Session{ID: "00000000000000ff", CallID: "x@y", Route: "asr", Cluster: "tts", Wanted: "asr", IDC: "sh-a", Backend: "sip:10.1.1.1:8060", Start: noon,
-		SetupMS: 2.5, Attempts: []api.Attempt{{Backend: "sip:10.1.1.1:8060", Outcome: "200", MS: 2}}}
+		Client: "10.1.0.5:5090", Resource: "speechrecog", Expires: later, Learned: true, SetupMS: 2.5, Attempts: []api.Attempt{{Backend: "sip:10.1.1.1:8060", Outcome: "200", MS: 2}}}
 	return api.SessionPage{Sessions: []api.Session{s}, Total: 2, Next: s.ID}, nil
 }
 

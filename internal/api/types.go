@@ -178,7 +178,12 @@ type Session struct {
 	Wanted   string    `json:"wanted_cluster"` // the route's, another when it is a fallback
 	IDC      string    `json:"idc"`            // the backend's
 	Backend  string    `json:"backend"`
+	Client   string    `json:"client,omitempty"`   // where its INVITE came from
+	Resource string    `json:"resource,omitempty"` // that its SDP asked for, where a route looked
 	Start    time.Time `json:"start"`
+	Expires  time.Time `json:"expires,omitzero"` // when it ends unless it is refreshed
+	// Learned: it began at another process, and Start is when this one learned of it.
+	Learned  bool      `json:"learned,omitempty"`
 	SetupMS  float64   `json:"setup_ms"`
 	Attempts []Attempt `json:"attempts"`
 }

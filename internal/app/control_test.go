@@ -414,7 +414,7 @@ func TestWhatHappened(t *testing.T) {
 			t.Errorf("%s: %d sessions, want %d", query, p.Total, total)
 		}
 	}
-	if code, text := d.ask("DELETE /api/v1/sessions/"+s.ID, nil, nil); code != 501 {
+	if code, text := d.ask("DELETE /api/v1/sessions/"+s.ID, nil, nil); code != 501 || !strings.Contains(text, "on_backend_down") {
 		t.Errorf("terminate: %d %s", code, text)
 	}
 	if code, _ := d.ask("DELETE /api/v1/sessions/00000000000000ff", nil, nil); code != 404 {
@@ -443,6 +443,38 @@ func TestWhatHappened(t *testing.T) {
 	cancel()
 	<-ended
 	d.await("the session is over", func() bool { return d.app.Sessions() == 0 })
+}
+
+// TestTerminate: both sides get a BYE, and the server's place is free.
+func TestTerminate(t *testing.T) {
+	d := newDesk(t)
+	d.configure(*d.text.Load() + "sessions: {on_backend_down: bye}\n")
+	d.ask("POST /api/v1/reload", nil, nil)
+	client, err := sim.NewClient(sim.ClientOptions{Proxy: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), d.app.SIP(0).Port())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ended := make(chan sim.Result, 1)
+	go func() { ended <- client.Session(t.Context(), time.Hour) }()
+	var page api.SessionPage
+	d.await("the session is there", func() bool {
+		d.ask("GET /api/v1/sessions", nil, &page)
+		return page.Total == 1
+	})
+	if s := page.Sessions[0]; s.Client == "" || s.Resource != "speechrecog" || s.Expires.IsZero() {
+		t.Errorf("session %+v", s)
+	}
+	if code, text := d.ask("DELETE /api/v1/sessions/"+page.Sessions[0].ID, nil, nil); code != 200 {
+		t.Fatalf("%d %s", code, text)
+	}
+	if r := <-ended; r.Err != nil || !r.ServerBye {
+		t.Errorf("client: %+v", r)
+	}
+	d.await("the server has none", func() bool { return d.fleet.Sessions() == 0 })
+	if d.app.Sessions() != 0 || d.picks(1) == [3]int{} {
+		t.Error("the session still counts")
+	}
 }
 
 // TestRoute: the answer names the server that the next call gets, and asking changes nothing.
@@ -483,7 +515,7 @@ func TestPages(t *testing.T) {
 	want := map[string]bool{}
 	for i := range 7 {
 		b := d.app.bal.Backends()[2]
-		s := &session.Session{CallID: fmt.Sprint("call-", i), Route: "asr", Cluster: "asr", Start: time.Now(), Lease: d.app.bal.Adopt(b)}
+		s := &session.Session{CallID: fmt.Sprint("call-", i), Kind: d.app.sessions.Kind(session.Kind{Route: "asr", Cluster: "asr"}), Start: time.Now(), Lease: d.app.bal.Adopt(b)}
 		d.app.sessions.Add(session.Key([]byte(s.CallID), nil, b.ID()), s, 0)
 		want[s.CallID] = true
 	}

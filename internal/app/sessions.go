@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -57,26 +58,38 @@ func wanted(q api.SessionQuery, s *session.Session) bool {
 func shownSession(s *session.Session) api.Session {
 	b := s.Backend()
 	shown := api.Session{ID: sessionID(s.Key()), CallID: s.CallID, Route: s.Route, Cluster: b.Cluster(), Wanted: s.Cluster, IDC: b.IDC(), Backend: b.URI(),
-		Start: s.Start, SetupMS: ms(s.Setup), Attempts: []api.Attempt{}}
+		Resource: s.Resource, Start: s.Start, Expires: s.Expires(), SetupMS: ms(s.Setup), Attempts: []api.Attempt{}, Learned: s.Learned}
+	if s.Client.IsValid() {
+		shown.Client = s.Client.String()
+	}
 	for _, a := range s.Attempts {
 		shown.Attempts = append(shown.Attempts, api.Attempt{Backend: a.Backend.URI(), Outcome: a.Outcome, MS: ms(a.Took)})
 	}
 	return shown
 }
 
-// Terminate implements admin.Daemon. What a BYE to both sides needs is not kept with a session.
+// Terminate implements admin.Daemon. What a BYE to both sides needs is kept with sessions that were set up while
+// sessions.on_backend_down was bye.
 func (c control) Terminate(id, by string) error {
 	key, err := strconv.ParseUint(id, 16, 64)
-	found := false
+	var found *session.Session
 	if err == nil {
 		c.sessions.Each(func(s *session.Session) bool {
-			found = s.Key() == key
-			return !found
+			if s.Key() == key {
+				found = s
+			}
+			return found == nil
 		})
 	}
-	if !found {
+	switch {
+	case found == nil:
 		return failure(http.StatusNotFound, "there is no session with the id %q", id)
+	case !c.proxy.HangUp(found, `SIP;cause=200;text="ended by an operator"`):
+		return failure(http.StatusNotImplemented, "what a BYE to both sides needs is not known of this session: it is kept while sessions.on_backend_down is bye")
 	}
-	c.log.Warn("session cannot be ended", zap.String("session", id), zap.String("by", by))
-	return failure(http.StatusNotImplemented, "a session cannot be ended from here: it ends by a BYE of its client or server")
+	c.sessions.End(key, session.Operator)
+	b := found.Backend()
+	c.log.Info("operator", zap.String("action", "terminate"), zap.String("call_id", clip(found.CallID)), zap.String("backend", b.URI()), zap.String("by", by))
+	c.recent.Add(api.Event{At: time.Now(), Type: "operator", Cluster: b.Cluster(), IDC: b.IDC(), Backend: b.URI(), Text: "terminate session", CallID: clip(found.CallID), By: by})
+	return nil
 }

@@ -15,11 +15,12 @@ const (
 	NoAck                       // its 2xx was never acknowledged (RFC 3261 13.3.1.4)
 	BackendDown                 // its server was declared dead
 	Elsewhere                   // another instance ended it
+	Operator                    // an operator ended it
 	reasons
 )
 
 var names = [reasons]string{"bye_client", "bye_server", "bye_unanswered", "bye_unknown", "gone", "expired", "max_session", "no_ack", "backend_down",
-	"elsewhere"}
+	"elsewhere", "operator"}
 
 // String is the reason as metrics and logs spell it.
 func (r Reason) String() string { return names[r] }
