@@ -30,12 +30,21 @@ func (l *layout) leastBad(q *query) (*Lease, bool) {
 		q.stale = true
 		return nil, false
 	}
+	best := l.rankedBest(q)
+	if best == nil {
+		return nil, false
+	}
+	return best.group.give(best.index, q), true
+}
+
+// rankedBest is the backend that leastBad takes; nil when there is none. The cluster's mu is held.
+func (l *layout) rankedBest(q *query) *Backend {
 	var best *Backend
 	for _, g := range l.groups {
 		for i := range g.members {
 			b := g.members[i].backend
 			if b.usable() || slices.Contains(q.Tried, b.addr) {
-				return nil, false
+				return nil
 			}
 			if b.State() != Down || b.weight.Load() == 0 || b.load() >= uint64(b.capacity.Load()) || !b.accepts(q) || g.closed(q) != causeNone {
 				continue
@@ -45,8 +54,5 @@ func (l *layout) leastBad(q *query) (*Lease, bool) {
 			}
 		}
 	}
-	if best == nil {
-		return nil, false
-	}
-	return best.group.give(best.index, q), true
+	return best
 }

@@ -121,8 +121,11 @@ func (c control) stillOut(covered []balancer.BackendView) string {
 }
 
 func join(a, b string) string {
-	if a == "" {
+	switch {
+	case a == "":
 		return b
+	case b == "":
+		return a
 	}
 	return a + "; " + b
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"mrcproxy/balancer"
@@ -39,7 +40,7 @@ func explain(r *proxy.Routing, bal *balancer.Balancer, invite []byte, source net
 	if e.Code != 0 {
 		return a, nil
 	}
-	all, _ := bal.Explain(e.Cluster, time.Now())
+	all, _ := bal.Explain(balancer.Request{Cluster: e.Cluster, Now: time.Now(), Resources: lower(e.Resources)})
 	for _, v := range all {
 		c := api.Candidate{
 			Cluster: v.Cluster, IDC: v.IDC, Priority: v.Priority, Level: v.Level, Backend: v.URI, Sessions: v.Sessions + v.Elsewhere,
@@ -48,7 +49,7 @@ func explain(r *proxy.Routing, bal *balancer.Balancer, invite []byte, source net
 		switch {
 		case v.Chosen:
 			a.Backend, a.IDC = v.URI, v.IDC
-			c.Why = "chosen"
+			c.Usable, c.Why = true, join("chosen", v.Refused)
 		case c.Usable && a.Backend == "":
 			c.Why = "another of its group has less load, or its turn"
 		case c.Usable:
@@ -60,4 +61,13 @@ func explain(r *proxy.Routing, bal *balancer.Balancer, invite []byte, source net
 		a.Code, a.Why = 480, fmt.Sprintf("no server of cluster %s or its fallbacks can take it", e.Cluster)
 	}
 	return a, nil
+}
+
+// lower is a list in lower case, as the balancer knows resources.
+func lower(l []string) []string {
+	all := make([]string, len(l))
+	for i, s := range l {
+		all[i] = strings.ToLower(s)
+	}
+	return all
 }
