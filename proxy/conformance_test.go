@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,29 +17,33 @@ import (
 // one only when timer E has come to T2 (3.5 s) without an answer, but then always.
 func TestNonInviteProvisional(t *testing.T) {
 	patient := setup{routing: func(r *Routing) { r.Failover.Deadline = 8 * time.Second }}
-	inLab(t, patient, func(l *lab) {
-		c, srv := l.udp(freeswitch), l.udp(serverA)
-		d := l.call(c, srv)
-		for _, silent := range []bool{true, false} {
-			begun := time.Since(l.start)
-			info := c.send(d.fromClient("INFO"))
-			in := srv.recv("INFO")
-			if !silent {
-				srv.answer(in, "100 Trying")
-				srv.answer(in, "180 Ringing")
-			}
-			l.until(begun + 3490*time.Millisecond)
-			c.none()
-			c.recvAt(begun+3500*time.Millisecond, "100 INFO")
-			c.send(info) // RFC 3261 17.2.2: the provisional response again
-			c.recv("100 INFO")
-			for srv.next() != nil {
-			}
-			srv.answer(in, "200 OK")
-			c.recv("200 INFO")
+	for _, c := range []func(*lab) *peer{func(l *lab) *peer { return l.udp(freeswitch) }, func(l *lab) *peer { return l.tcp(freeswitch) }} {
+		inLab(t, patient, func(l *lab) { nonInviteProvisional(l, c(l)) })
+	}
+}
+
+func nonInviteProvisional(l *lab, c *peer) {
+	srv := l.udp(serverA)
+	d := l.call(c, srv)
+	for _, silent := range []bool{true, false} {
+		begun := time.Since(l.start)
+		info := c.send(d.fromClient("INFO"))
+		in := srv.recv("INFO")
+		if !silent {
+			srv.answer(in, "100 Trying")
+			srv.answer(in, "180 Ringing")
 		}
-		d.bye()
-	})
+		l.until(begun + 3490*time.Millisecond)
+		c.none()
+		c.recvAt(begun+3500*time.Millisecond, "100 INFO")
+		c.send(info) // RFC 3261 17.2.2: the provisional response again
+		c.recv("100 INFO")
+		for srv.next() != nil {
+		}
+		srv.answer(in, "200 OK")
+		c.recv("200 INFO")
+	}
+	d.bye()
 }
 
 // TestNonInviteTimeoutPassed is RFC 4320 4.2: a 408 to a request other than INVITE is of no use to its client, and goes no
@@ -149,6 +154,44 @@ func TestResponseMethod(t *testing.T) {
 			c.recv("200 " + method)
 		}
 		d.bye()
+	})
+}
+
+// TestMergedRequests is RFC 3261 16.3: requests that a fork before us has made two of are no error, and both go on; only a UAS
+// may refuse the second (8.2.2.2).
+func TestMergedRequests(t *testing.T) {
+	inLab(t, setup{}, func(l *lab) {
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		inv := c.request("fs-recog-udp-01-INVITE")
+		c.send(inv)
+		d := l.accept(c, srv, "fs-recog-udp-03-200-INVITE")
+		c.send(inv.clone().branch("fork2"))
+		second := srv.recv("INVITE")
+		srv.answer(second, "482 Loop Detected")
+		srv.recv("ACK")
+		c.recv("482")
+		c.send(inv.clone().branch("fork2").rename("ACK"))
+		d.bye()
+	})
+}
+
+// TestResponseUndeliverable is RFC 6026 7.1: a response that cannot be sent ends no transaction, so that the INVITE's
+// retransmission does not go to a server as if it were new.
+func TestResponseUndeliverable(t *testing.T) {
+	inLab(t, setup{}, func(l *lab) {
+		c, srv := l.dials(ephTCP, viaTCP), l.udp(serverA)
+		inv := c.invite("fs-recog-tcp-01-INVITE")
+		in := srv.recv("INVITE")
+		l.close(ephTCP)
+		l.net.fail[netip.MustParseAddrPort(viaTCP)] = errors.New("refused")
+		srv.answer(in, "404 Not Found")
+		srv.recv("ACK")
+		delete(l.net.fail, netip.MustParseAddrPort(viaTCP))
+		l.wantDropped(DropSend, 1)
+		again := l.dials("127.0.0.131:61111", viaTCP)
+		again.send(inv)
+		srv.none()
+		l.tcp(viaTCP).recv("404")
 	})
 }
 
