@@ -42,8 +42,7 @@ func (b *Balancer) build(s Spec) *snapshot {
 		cs := &s.Clusters[i]
 		c := b.clusters[cs.Name]
 		if c == nil {
-			c = &cluster{name: cs.Name, backends: make(map[string]*Backend), memories: make(map[place]*memory)}
-			c.licences.limit = Unlimited
+			c = newCluster(cs.Name)
 			b.clusters[cs.Name] = c
 		}
 		l := b.buildLayout(next, c, cs, s.IDC)

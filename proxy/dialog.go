@@ -45,7 +45,7 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 	dst := p.peer(c, fromClient)
 	ses := session.Key(m.Bytes(m.CallID.Value), m.Bytes(clientTag), c.backend)
 	if m.Method == message.Ack {
-		if !p.sessions.Confirm(ses) && p.sessions.Learn(ses, c.backend, learned(m, c.client.Remote), 0) {
+		if !p.sessions.Confirm(ses) && p.sessions.Learn(ses, c.backend, p.learned(m, c.client.Remote), 0) {
 			p.log.Debug("session learned", zap.ByteString("call_id", m.Bytes(m.CallID.Value)))
 		}
 		p.relayAck(w, from, dst, pops)
@@ -89,8 +89,8 @@ func (p *Proxy) inDialog(w *worker, from transport.Flow, c *cookie, pops int) {
 }
 
 // learned is a session that only a message in it tells of.
-func learned(m *message.Message, client netip.AddrPort) *session.Session {
-	return &session.Session{CallID: string(m.Bytes(m.CallID.Value)), Client: client, Start: time.Now()}
+func (p *Proxy) learned(m *message.Message, client netip.AddrPort) *session.Session {
+	return &session.Session{Kind: p.sessions.Kind(session.Kind{Resource: resourceOf(m)}), CallID: string(m.Bytes(m.CallID.Value)), Client: client, Start: time.Now()}
 }
 
 // peer is the flow to the other side of a dialog.

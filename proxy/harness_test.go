@@ -162,9 +162,9 @@ func (l *lab) restart() {
 	l.run()
 }
 
-func (l *lab) adopt(server uint32) *balancer.Lease {
+func (l *lab) adopt(server uint32, resource string) *balancer.Lease {
 	if b := l.bal.Lookup(server); b != nil {
-		return l.bal.Adopt(b)
+		return l.bal.Adopt(b, resource)
 	}
 	return nil
 }

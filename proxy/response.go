@@ -214,13 +214,13 @@ func (p *Proxy) follow(m *message.Message, d *tx) {
 	switch {
 	case d.method == message.Bye:
 		if !p.ended(d, byeReason(d.toServer)) && good {
-			p.sessions.EndUnknown(d.session, d.server, learned(m, d.client()))
+			p.sessions.EndUnknown(d.session, d.server, p.learned(m, d.client()))
 		}
 	case m.Status == 481 || m.Status == 408:
 		p.ended(d, session.Gone)
 	case good && (d.method == message.Invite || d.method == message.Update):
 		if expires := sessionExpires(m); !p.sessions.Refresh(d.session, expires) {
-			p.sessions.Learn(d.session, d.server, learned(m, d.client()), expires)
+			p.sessions.Learn(d.session, d.server, p.learned(m, d.client()), expires)
 		}
 	}
 }

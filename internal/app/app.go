@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"mrcproxy/health/probe"
 	"mrcproxy/internal/admin"
 	"mrcproxy/internal/api"
+	"mrcproxy/internal/journal"
 	"mrcproxy/internal/metrics"
 	"mrcproxy/internal/operator"
 	"mrcproxy/internal/recent"
@@ -56,6 +58,7 @@ type App struct {
 	bal      *balancer.Balancer
 	health   *health.Runner
 	sessions *session.Table
+	journal  *journal.Journal // nil: none
 	certs    *transport.Certificates
 	proxy    *proxy.Proxy
 	metrics  *metrics.Metrics
@@ -86,11 +89,16 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	a.names.Apply(namesOf(cfg))
-	a.metrics = metrics.New(metrics.Sources{
-		Backends: a.bal.View, Sessions: func() int { return a.sessions.Len() }, Transactions: func() int { return a.proxy.Transactions() },
+	a.sessions = session.NewTable(session.Options{Longest: cfg.Sessions.Max, OnEnd: a.sessionEnded, Adopt: a.adopt, Journaled: cfg.Sessions.Journal})
+	src := metrics.Sources{
+		Backends: a.bal.View, Sessions: a.sessions.Len, Transactions: func() int { return a.proxy.Transactions() },
 		Transport: func() transport.Stats { return a.proxy.Transport() }, Names: a.names.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
-	})
-	a.sessions = session.NewTable(session.Options{Longest: cfg.Sessions.Max, OnEnd: a.sessionEnded, Adopt: a.adopt})
+	}
+	if cfg.Sessions.Journal {
+		a.journal = journal.New(journal.Options{Path: filepath.Join(cfg.DataDir, "sessions.db"), Table: a.sessions, Servers: a.bal, Log: a.log})
+		src.Journal = a.journal.Stats
+	}
+	a.metrics = metrics.New(src)
 	secrets, err := secretsOf(cfg, a.log)
 	if err != nil {
 		return nil, err
@@ -113,6 +121,10 @@ func New(o Options) (*App, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if a.journal != nil {
+		a.journal.Open()
+		a.sessions.Tick() // those that are over by now
 	}
 	a.health = health.NewRunner(health.Options{Prober: probe.Options{Sender: sender{a.proxy}}, OnChange: a.healthChanged, OnProbe: a.probed})
 	a.probeBackends(cfg)
@@ -156,6 +168,9 @@ func (a *App) Run(ctx context.Context) error {
 			return nil
 		}
 	})
+	if a.journal != nil {
+		g.Go(func() error { return a.journal.Run(up) })
+	}
 	g.Go(func() error { return a.names.Run(ctx) })
 	g.Go(func() error { return a.attend(ctx) })
 	if a.admin != nil {

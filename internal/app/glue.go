@@ -7,7 +7,6 @@ import (
 	"go.uber.org/zap"
 
 	"mrcproxy/balancer"
-	"mrcproxy/config"
 	"mrcproxy/health"
 	"mrcproxy/health/probe"
 	"mrcproxy/internal/api"
@@ -70,25 +69,6 @@ func (a *App) healthChanged(c health.Change) {
 	}
 }
 
-// backendDied does with the sessions of a server that was found dead what the configuration says.
-func (a *App) backendDied(b *balancer.Backend) {
-	what := a.cfg.Load().Sessions.OnBackendDown
-	if what == config.Keep {
-		return
-	}
-	ended, told := 0, 0
-	a.sessions.Each(func(s *session.Session) bool {
-		if s.Backend() == b && a.sessions.End(s.Key(), session.BackendDown) {
-			ended++
-			if what == config.Bye && a.proxy.HangUp(s, `SIP;cause=503;text="backend down"`) {
-				told++
-			}
-		}
-		return true
-	})
-	a.log.Warn("sessions of a dead backend ended", zap.String("cluster", b.Cluster()), zap.String("backend", b.URI()), zap.Int("sessions", ended), zap.Int("clients_told", told))
-}
-
 func (a *App) probed(t health.Target, r health.Result) {
 	if b := a.bal.Lookup(t.Key); b != nil {
 		a.metrics.Probed(b.Cluster(), b.IDC(), b.URI(), r.OK, r.Duration)
@@ -118,14 +98,6 @@ func (o observer) InviteDone(i *proxy.Invite) {
 func (o observer) Unroutable(callID, userAgent string) {
 	o.Metrics.Unroutable(callID, userAgent)
 	o.log.Warn("no route matches", zap.String("call_id", clip(callID)), zap.String("user_agent", clip(userAgent)))
-}
-
-// adopt takes a lease for a session that is at a server already.
-func (a *App) adopt(server uint32) *balancer.Lease {
-	if b := a.bal.Lookup(server); b != nil {
-		return a.bal.Adopt(b)
-	}
-	return nil
 }
 
 // sessionEnded writes a session's one line.

@@ -29,6 +29,11 @@ var (
 	weightDesc = desc("backend_weight", "The backend's configured weight.", backendLabels...)
 	pickedDesc = desc("backend_picked_total", "Times that the backend was chosen.", backendLabels...)
 
+	journalUpDesc = desc("journal_up",
+		"1 if what has changed of the sessions is on disk; 0 if it could not be written.")
+	journalSizeDesc     = desc("journal_size_bytes", "Size of the file of sessions.")
+	journalFailuresDesc = desc("journal_failures_total", "Times that the file of sessions could not be opened or written.")
+
 	backendLabels = []string{"cluster", "idc", "backend"}
 	states        = []balancer.State{balancer.Unknown, balancer.Up, balancer.Down, balancer.Draining}
 )
@@ -36,7 +41,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{sessionsDesc, transactionsDesc, upDesc, stateDesc, backendSessionsDesc,
-		capacityDesc, weightDesc, pickedDesc, lookupsDesc, resolvedDesc, addressesDesc} {
+		capacityDesc, weightDesc, pickedDesc, lookupsDesc, resolvedDesc, addressesDesc, journalUpDesc, journalSizeDesc, journalFailuresDesc} {
 		ch <- d
 	}
 	for _, t := range transportSeries {
@@ -71,6 +76,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		for _, t := range transportSeries {
 			ch <- prometheus.MustNewConstMetric(t.desc, t.kind, t.value(stats))
 		}
+	}
+	if c.src.Journal != nil {
+		stats := c.src.Journal()
+		ch <- prometheus.MustNewConstMetric(journalUpDesc, prometheus.GaugeValue, truth(stats.Up))
+		ch <- prometheus.MustNewConstMetric(journalSizeDesc, prometheus.GaugeValue, float64(stats.Bytes))
+		ch <- prometheus.MustNewConstMetric(journalFailuresDesc, prometheus.CounterValue, float64(stats.Failures))
 	}
 	if c.src.Names != nil {
 		for _, n := range c.src.Names() {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mrcproxy/balancer"
+	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
 	"mrcproxy/proxy"
@@ -68,6 +69,7 @@ func over(b *balancer.Balancer) *Metrics {
 				Name: resolver.Name{Host: "asr.example.com", Port: 8060, Network: "tcp"}, Targets: 3, OK: 8, Failed: 2, LastSuccess: epoch,
 			}}
 		},
+		Journal: func() journal.Stats { return journal.Stats{Up: true, Bytes: 16, Failures: 17} },
 		Version: "1.2.3", Revision: "abc", IDC: "sh-a",
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"mrcproxy/balancer"
+	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
 	"mrcproxy/proxy"
@@ -30,6 +31,7 @@ type Sources struct {
 	Transactions func() int
 	Transport    func() transport.Stats
 	Names        func() []resolver.Stat
+	Journal      func() journal.Stats
 
 	// For mrcproxy_build_info; they do not change.
 	Version, Revision, IDC string

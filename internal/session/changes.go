@@ -9,11 +9,16 @@ func (t *Table) note(h *shard, s *Session) {
 }
 
 // Changes hands over what has changed since it was last called: the sessions to write down, new ones and those that end at
-// another time now, and those to strike out. A session that began and ended since is in neither.
-func (t *Table) Changes() (put, gone []*Session) {
+// another time now, and those to strike out. A session that began and ended since is in neither. all: put is every session.
+func (t *Table) Changes(all bool) (put, gone []*Session) {
 	for i := range t.shards {
 		h := &t.shards[i]
 		h.mu.Lock()
+		if all {
+			for _, s := range h.byKey {
+				t.note(h, s)
+			}
+		}
 		for j, s := range h.changed {
 			h.changed[j] = nil
 			s.state.And(^dirty)

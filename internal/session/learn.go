@@ -37,7 +37,10 @@ func (t *Table) Learn(key uint64, server uint32, s *Session, expires time.Durati
 	if t.opts.Adopt == nil || t.hasOrHad(key) {
 		return false
 	}
-	if s.Lease = t.opts.Adopt(server); s.Lease == nil {
+	if s.Kind == nil {
+		s.Kind = &Kind{}
+	}
+	if s.Lease = t.opts.Adopt(server, s.Resource); s.Lease == nil {
 		return false
 	}
 	s.Learned = true

@@ -13,7 +13,7 @@ import (
 func learning(t *testing.T, b *balancer.Balancer) (*Table, *log) {
 	t.Helper()
 	tb, l := ticking(t, 0)
-	tb.opts.Adopt = func(id uint32) *balancer.Lease {
+	tb.opts.Adopt = func(id uint32, _ string) *balancer.Lease {
 		if backend := b.Lookup(id); backend != nil {
 			return b.Adopt(backend)
 		}
@@ -131,7 +131,7 @@ func TestChanges(t *testing.T) {
 	tb := NewTable(Options{OnEnd: func(*Session, Reason) {}, Journaled: true})
 	want := func(puts, ends string) {
 		t.Helper()
-		put, gone := tb.Changes()
+		put, gone := tb.Changes(false)
 		equal(t, ids(put), puts)
 		equal(t, ids(gone), ends)
 	}
@@ -149,7 +149,7 @@ func TestChanges(t *testing.T) {
 	if !tb.Restore(Key([]byte("r"), nil, 1), &Session{CallID: "r", Lease: lease(t, b)}, time.Time{}) {
 		t.Fatal("not taken")
 	}
-	tb.Changes()
+	tb.Changes(false)
 	tb.End(Key([]byte("r"), nil, 1), Gone)
 	want("", "r")
 }

@@ -32,7 +32,7 @@ func TestMemory(t *testing.T) {
 			t.Fatal("duplicate")
 		}
 		if i%1000 == 0 {
-			tb.Changes()
+			tb.Changes(false)
 		}
 	}
 	each := int64(heap()-before) / n

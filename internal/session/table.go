@@ -34,9 +34,9 @@ type Options struct {
 	Longest time.Duration
 	// OnEnd is called once for each session that ends, after its lease was given back, outside the table's locks.
 	OnEnd func(*Session, Reason)
-	// Adopt takes a lease for a session that is at a server already, by the server's identity; nil when there is no such
-	// server. Without Adopt no session is learned.
-	Adopt func(server uint32) *balancer.Lease
+	// Adopt takes a lease for a session that is at a server already, by the server's identity and the resource asked for;
+	// nil when there is no such server. Without Adopt no session is learned.
+	Adopt func(server uint32, resource string) *balancer.Lease
 	// Journaled says that somebody asks for Changes again and again.
 	Journaled bool
 }

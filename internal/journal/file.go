@@ -1,0 +1,77 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// The buckets. A record that is read in another way than before needs another name for them.
+var (
+	sessionsBucket = []byte("sessions 1")
+	serversBucket  = []byte("servers 1") // by the identity that records have of them
+)
+
+// lockWait is how long an attempt to open the file waits for another process to leave it.
+const lockWait = 100 * time.Millisecond
+
+// open opens the file, or makes it. errLocked: another process has it.
+func open(path string) (db *bbolt.DB, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	err = guard(func() error {
+		// The list of free pages is kept in the file: to find them anew bbolt walks the whole file, in a goroutine of its own
+		// where a damaged page would end the process.
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
+		var sys syscall.Errno
+		switch {
+		case errors.Is(err, bolterrors.ErrTimeout):
+			return errLocked
+		case errors.As(err, &sys): // the disk, the rights
+			return err
+		case err != nil:
+			return errDamaged{err}
+		}
+		return db.Update(func(tx *bbolt.Tx) error {
+			for _, name := range [][]byte{sessionsBucket, serversBucket} {
+				if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	return db, err
+}
+
+var errLocked = errors.New("another process has it open")
+
+// errDamaged is what is found in a file that is not one of ours any more.
+type errDamaged struct{ what any }
+
+func (e errDamaged) Error() string { return fmt.Sprint("damaged: ", e.what) }
+
+// guard runs f, in which bbolt may meet a damaged file: it panics then, or reads beyond the end of a file that was cut off.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = errDamaged{r}
+		}
+	}()
+	return f()
+}
+
+// setAside moves a damaged file out of the way, for whoever wants to look at it.
+func setAside(path string) (to string, err error) {
+	to = path + ".damaged"
+	return to, os.Rename(path, to)
+}
