@@ -24,7 +24,7 @@ func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, _ error) {
 	if i < 0 || len(head) < i+branchLen {
 		return
 	}
-	id, _, ok := p.parseBranch(head[i : i+branchLen])
+	id, loop, ok := p.parseBranch(head[i : i+branchLen])
 	if !ok {
 		return
 	}
@@ -32,7 +32,7 @@ func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, _ error) {
 	s.Lock()
 	defer s.Unlock()
 	pr := s.Get(id.id)
-	if pr == nil {
+	if pr == nil || pr.Data.loop != loop {
 		return
 	}
 	b := pr.Data.branch(id.attempt)

@@ -16,7 +16,7 @@ import (
 // open makes the pair of a request and its server transaction; nil when the table is full, with the request refused.
 func (p *Proxy) open(s *shard, key uint64, w *worker, from transport.Flow, k kind) *pair {
 	m := &w.m
-	pr := s.Open(key)
+	pr := s.Open(key, k == relayed) // what belongs to a session, a BYE above all, has room when new calls have none
 	if pr == nil {
 		p.refuse(w, from, 503, "Retry-After: 5\r\n", DropOverload)
 		return nil

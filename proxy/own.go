@@ -25,7 +25,7 @@ type ownRequest struct {
 
 // originate sends a request of our own. It returns the pair, or nil when there is no room for one.
 func (p *Proxy) originate(s *shard, w *worker, r ownRequest) *pair {
-	pr := s.Open(0)
+	pr := s.Open(0, true)
 	if pr == nil {
 		p.obs.Dropped(DropOverload)
 		if r.done != nil {

@@ -14,7 +14,7 @@ import (
 // response is RFC 3261 16.7. A response that belongs to no branch of ours is dropped (RFC 6026 7.3).
 func (p *Proxy) response(w *worker, _ transport.Flow) {
 	m := &w.m
-	id, _, ok := p.parseBranch(m.Bytes(m.Via.Branch))
+	id, loop, ok := p.parseBranch(m.Bytes(m.Via.Branch))
 	if !ok {
 		p.obs.Dropped(DropStray)
 		return
@@ -23,7 +23,7 @@ func (p *Proxy) response(w *worker, _ transport.Flow) {
 	s.Lock()
 	defer s.Unlock()
 	pr := s.Get(id.id)
-	if pr == nil {
+	if pr == nil || pr.Data.loop != loop { // 17.1.3: the whole branch must be as we wrote it, and part of it nobody can guess
 		p.obs.Dropped(DropStray)
 		return
 	}

@@ -63,7 +63,8 @@ type Table[D any] struct {
 	maxBytes int64
 }
 
-// NewTable makes a table for at most limit pairs at a time, which opens none while maxBytes are kept for those it has.
+// NewTable makes a table for at most limit pairs at a time, which opens none while maxBytes are kept for those it has. An eighth
+// of both is for those that are opened with spare.
 func NewTable[D any](limit, maxBytes int, now Time) *Table[D] {
 	t := &Table[D]{limit: int64(limit), maxBytes: int64(maxBytes)}
 	for i := range t.shards {
@@ -127,9 +128,14 @@ func (s *Shard[D]) Get(id ID) *Pair[D] {
 	return s.slots[i].pair
 }
 
-// Open makes a pair; key 0 is for one without a server transaction, which only its id finds. nil: the table is full.
-func (s *Shard[D]) Open(key uint64) *Pair[D] {
-	if s.table.live.Add(1) > s.table.limit || s.table.kept.Load() >= s.table.maxBytes {
+// Open makes a pair; key 0 is for one without a server transaction, which only its id finds. nil: the table is full, but for
+// what is spare.
+func (s *Shard[D]) Open(key uint64, spare bool) *Pair[D] {
+	limit, maxBytes := s.table.limit, s.table.maxBytes
+	if !spare {
+		limit, maxBytes = limit-limit/8, maxBytes-maxBytes/8
+	}
+	if s.table.live.Add(1) > limit || s.table.kept.Load() >= maxBytes {
 		s.table.live.Add(-1)
 		return nil
 	}

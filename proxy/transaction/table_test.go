@@ -13,7 +13,7 @@ func open(tb *Table[int], key uint64) (*Shard[int], *Pair[int]) {
 	s := tb.Shard(key)
 	s.Lock()
 	defer s.Unlock()
-	return s, s.Open(key)
+	return s, s.Open(key, true)
 }
 
 // keyIn makes keys that fall into one shard.
@@ -81,11 +81,11 @@ func TestTableBytes(t *testing.T) {
 	s.Lock()
 	defer s.Unlock()
 	small, large := s.Keep(make([]byte, 10)), s.Keep(make([]byte, 9488))
-	if tb.Kept() != smallBuffer+9488 || s.Open(keyIn(1, 2)) != nil || tb.Len() != 1 {
+	if tb.Kept() != smallBuffer+9488 || s.Open(keyIn(1, 2), true) != nil || tb.Len() != 1 {
 		t.Fatalf("%d bytes kept for %d pairs", tb.Kept(), tb.Len())
 	}
 	s.Drop(&small)
-	if s.Open(keyIn(1, 2)) == nil {
+	if s.Open(keyIn(1, 2), true) == nil {
 		t.Errorf("no pair with %d bytes kept", tb.Kept())
 	}
 	s.Drop(&large)
@@ -96,11 +96,31 @@ func TestTableBytes(t *testing.T) {
 	}
 }
 
+// TestTableSpare: an eighth of the room is kept for what matters more.
+func TestTableSpare(t *testing.T) {
+	tb := NewTable[int](16, 8000, 0)
+	s := tb.Shard(0)
+	for key := range uint64(14) {
+		if s.Open(key+1, false) == nil {
+			t.Fatalf("no room for pair %d", key+1)
+		}
+	}
+	if s.Open(15, false) != nil || s.Open(15, true) == nil || s.Open(16, true) == nil || s.Open(17, true) != nil {
+		t.Errorf("%d pairs", tb.Len())
+	}
+	tb = NewTable[int](16, 8000, 0)
+	s = tb.Shard(0)
+	s.Keep(make([]byte, 7000))
+	if s.Open(1, false) != nil || s.Open(1, true) == nil {
+		t.Errorf("%d pairs with %d bytes kept", tb.Len(), tb.Kept())
+	}
+}
+
 // TestTableKeyless: a request of our own has no key; only its id finds it.
 func TestTableKeyless(t *testing.T) {
 	tb := NewTable[int](10, 1<<20, 0)
 	s := tb.Shard(0)
-	a, b := s.Open(0), s.Open(0)
+	a, b := s.Open(0, true), s.Open(0, true)
 	if a == b || a.ID == b.ID || s.Find(0) != nil || s.Get(a.ID) != a || s.Get(b.ID) != b {
 		t.Fatalf("%x %x", a.ID, b.ID)
 	}
@@ -229,7 +249,7 @@ func TestTableEach(t *testing.T) {
 		seen[p.Data] = true
 		if p.Data%2 == 0 {
 			s.Close(p)
-		} else if q := s.Open(0); q != nil {
+		} else if q := s.Open(0, true); q != nil {
 			q.Data = p.Data // stands for itself if it is visited
 			s.Close(q)
 		}
@@ -252,7 +272,7 @@ func TestTableShrinks(t *testing.T) {
 	var ids []ID
 	for round := range 2 {
 		for k := range uint64(flood) {
-			p := s.Open(k + 1)
+			p := s.Open(k+1, true)
 			s.Arm(p, 50)
 			if round == 0 {
 				ids = append(ids, p.ID)
@@ -330,7 +350,7 @@ func TestTableConcurrent(t *testing.T) {
 				key := rand.Uint64() | 1
 				s := tb.Shard(key)
 				s.Lock()
-				if p := s.Open(key); p != nil {
+				if p := s.Open(key, true); p != nil {
 					opened.Add(1)
 					p.Data = i + 1
 					s.Arm(p, now.Load()+rand.Int64N(200))
@@ -384,7 +404,7 @@ func BenchmarkTable(b *testing.B) {
 		i++
 		s := tb.Shard(i << 32)
 		s.Lock()
-		p := s.Open(i<<32 | 1)
+		p := s.Open(i<<32|1, true)
 		buf := s.Keep(msg)
 		s.Arm(p, Time(i>>8)+Lifetime)
 		s.Drop(&buf)
@@ -399,7 +419,7 @@ func TestNoAllocations(t *testing.T) {
 	s := tb.Shard(0)
 	msg, due := make([]byte, 1500), Time(0)
 	if n := testing.AllocsPerRun(1000, func() {
-		p := s.Open(77)
+		p := s.Open(77, true)
 		buf := s.Keep(msg)
 		due += 3
 		s.Arm(p, due)
