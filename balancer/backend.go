@@ -117,6 +117,10 @@ func (b *Backend) IDC() string { return *b.idc.Load() }
 // load is what counts against the capacity: the sessions of all instances, as far as this one knows.
 func (b *Backend) load() uint64 { return uint64(b.leases.Load() + b.elsewhere.Load()) }
 
+// Idle reports whether the sessions known leave half of the capacity free: a server that is full then is so for a reason that
+// is not ours. One without a limit is never explained by them.
+func (b *Backend) Idle() bool { return 2*b.load() < uint64(b.capacity.Load()) }
+
 // Elsewhere is the number of sessions that other instances were last known to have at the server.
 func (b *Backend) Elsewhere() int { return int(b.elsewhere.Load()) }
 

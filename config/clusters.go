@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 func (b *builder) clusters(c *Config, raws []rawCluster) []Cluster {
@@ -21,12 +22,17 @@ func (b *builder) clusters(c *Config, raws []rawCluster) []Cluster {
 			Policy:   LeastLoad,
 			Fallback: raw.Fallback,
 			Health:   c.Health,
+
+			QueueLength: 100,
+			SlowStart:   30 * time.Second,
+			Panic:       true,
 		}
-		oneOf(b, path+".policy", &cl.Policy, raw.Policy, LeastLoad, Weighted)
+		b.choice(path, &cl, &raw)
 		if raw.Health != nil {
 			b.health(path+".health", &cl.Health, raw.Health)
 		}
 		cl.Groups = b.groups(c, path+".groups", raw.Groups)
+		b.spill(c, path+".spill", &cl, raw.Spill)
 		all = append(all, cl)
 	}
 	return all
@@ -105,7 +111,11 @@ func (b *builder) backend(c *Config, path string, raw rawBackend, seen map[serve
 	if c.ListensOn(be.Network, be.Addr) {
 		b.fail(path+".uri", "%s is an address this proxy listens on", be.Addr)
 	}
-	b.count(path+".capacity", &be.Capacity, raw.Capacity, 0)
+	b.capacity(path+".capacity", &be, raw.Capacity)
+	b.count(path+".max_cps", &be.MaxCPS, raw.MaxCPS, 1)
+	if raw.MaxCPS != nil && be.MaxCPS > maxCPS {
+		b.fail(path+".max_cps", "must be at most %d, not %d", maxCPS, be.MaxCPS)
+	}
 	b.count(path+".weight", &be.Weight, raw.Weight, 0)
 	return be
 }

@@ -137,11 +137,13 @@ type Failover struct {
 
 // Health says how servers are probed and when calls take one out.
 type Health struct {
-	Interval time.Duration // between two probes of one server
-	Timeout  time.Duration // for one probe
-	Jitter   float64       // share of Interval that is random, 0 to 1
-	Rise     int           // successful probes in a row that bring a server up
-	Fall     int           // failed probes in a row that take it down
+	Interval     time.Duration // between two probes of one server
+	FastInterval time.Duration // the same while there is a doubt
+	SlowInterval time.Duration // the same when it has been down for long
+	Timeout      time.Duration // for one probe
+	Jitter       float64       // share of Interval that is random, 0 to 1
+	Rise         int           // successful probes in a row that bring a server up
+	Fall         int           // failed probes in a row that take it down
 	// UpCodes are the OPTIONS answers that count as up; a code not in it is a failed probe, except that 503 is draining.
 	UpCodes CodeSet
 	// EjectAfter is how many calls in a row must fail (no connection, no first response) to take a server out; 0: never.
@@ -151,6 +153,17 @@ type Health struct {
 	EjectMax time.Duration
 	// HoldFor is how long a server that refused a call (406, 480, 486, 503) is passed over where another can take it.
 	HoldFor time.Duration
+	// HoldMax is the most that HoldFor grows to: it doubles each time in a row.
+	HoldMax time.Duration
+	// SuspectAfter is how many refusals in a row that our own sessions do not explain make a server suspect; 0: never.
+	SuspectAfter int
+	// ErrorRate is the part of the calls, 0 to 1, within ErrorWindow, of which more must fail to take a server out, once there
+	// are ErrorVolume of them; 0: never.
+	ErrorRate   float64
+	ErrorWindow time.Duration
+	ErrorVolume int
+	// MaxEjected is the part of a group, 0 to 1, that calls may take out while probes are good; one server in any case.
+	MaxEjected float64
 }
 
 // Sessions bounds established sessions.
@@ -180,6 +193,8 @@ type Route struct {
 	Name    string
 	Match   Match
 	Cluster string
+	// Reserve is how many places its sessions leave free, at every limit, for those of other routes.
+	Reserve int
 }
 
 // Match is a conjunction: every condition given must hold. A nil or empty field is no condition.
@@ -240,15 +255,36 @@ type Policy string
 const (
 	LeastLoad Policy = "least-load"
 	Weighted  Policy = "weighted"
+	Ordered   Policy = "ordered"
+	Hash      Policy = "hash"
+	Latency   Policy = "latency"
 )
 
 // Cluster is a set of servers that can stand in for each other.
 type Cluster struct {
-	Name     string
-	Policy   Policy
+	Name   string
+	Policy Policy
+	// HashOn is what the policy Hash goes by: "call-id", "source", or "header:" and the name of a header in lower case.
+	HashOn   string
 	Fallback []string // clusters tried, in order, when no backend of this one can take the session
-	Groups   []Group
-	Health   Health // the file's health section with this cluster's overrides
+	Licences int      // sessions at once over all backends; 0 where not given: no limit
+	// Queue is how long a session waits for a place when all are taken; QueueLength is how many wait at most.
+	Queue       time.Duration
+	QueueLength int
+	SlowStart   time.Duration // over what time the share of a new or returned backend grows
+	Panic       bool          // try the least bad backend when all are down
+	// FailbackAfter is how long a group that was out must be steady before it gets sessions again; FailbackRamp is over what
+	// time they come back then.
+	FailbackAfter, FailbackRamp time.Duration
+	Spill                       Spill
+	Groups                      []Group
+	Health                      Health // the file's health section with this cluster's overrides
+}
+
+// Spill bounds the sessions in another IDC: a number, or a part of the capacity there. Both 0: no bound.
+type Spill struct {
+	Sessions int
+	Percent  int
 }
 
 // Group is the servers of one IDC. Groups of the instance's own IDC are tried first, then by Priority (lower first), then
@@ -264,12 +300,14 @@ const Unlimited = -1
 
 // Backend is one server, or a name that stands for one or more.
 type Backend struct {
-	URI      string         // as written in the file
-	Network  string         // "udp", "tcp" or "tls", from the URI's scheme and transport parameter
-	Addr     netip.AddrPort // port 5060 where the URI has none; invalid for a name
-	Host     string         // the name in lower case, with the dot at its end if it has one; "" where the URI has an address
-	Port     uint16         // of a name; 0 where the URI has none
-	User     string         // the URI's user part, or ""
-	Capacity int            // sessions at once, for each address of a name; Unlimited where not given
-	Weight   int            // 1 where not given; 0 takes no new sessions
+	URI       string         // as written in the file
+	Network   string         // "udp", "tcp" or "tls", from the URI's scheme and transport parameter
+	Addr      netip.AddrPort // port 5060 where the URI has none; invalid for a name
+	Host      string         // the name in lower case, with the dot at its end if it has one; "" where the URI has an address
+	Port      uint16         // of a name; 0 where the URI has none
+	User      string         // the URI's user part, or ""
+	Capacity  int            // sessions at once, for each address of a name; Unlimited where not given
+	Resources map[string]int // the same for those that ask for an MRCP resource, by its name in lower case; nil where not given
+	MaxCPS    int            // sessions placed within a second; 0 where not given: any number
+	Weight    int            // 1 where not given; 0 takes no new sessions
 }

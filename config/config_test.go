@@ -34,7 +34,8 @@ func TestDefaults(t *testing.T) {
 	}
 	health := Health{
 		Interval: 2 * time.Second, Timeout: time.Second, Jitter: 0.2, Rise: 2, Fall: 3, UpCodes: upCodes,
-		EjectAfter: 3, EjectFor: 10 * time.Second, EjectMax: 5 * time.Minute, HoldFor: time.Second,
+		EjectAfter: 3, EjectFor: 10 * time.Second, EjectMax: 5 * time.Minute, HoldFor: time.Second, FastInterval: 500 * time.Millisecond, SlowInterval: 10 * time.Second,
+		HoldMax: 30 * time.Second, SuspectAfter: 3, ErrorRate: 0.5, ErrorWindow: 30 * time.Second, ErrorVolume: 20, MaxEjected: 0.5,
 	}
 	want := &Config{
 		Listen:  []Listener{{Network: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:5060"), Readers: 1}},
@@ -51,7 +52,7 @@ func TestDefaults(t *testing.T) {
 		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
 		Otherwise: Otherwise{Reject: 488},
 		Clusters: []Cluster{{
-			Name: "c", Policy: LeastLoad, Health: health,
+			Name: "c", Policy: LeastLoad, Health: health, QueueLength: 100, SlowStart: 30 * time.Second, Panic: true,
 			Groups: []Group{{Backends: []Backend{{
 				URI: "sip:127.0.0.2", Network: "udp", Addr: netip.MustParseAddrPort("127.0.0.2:5060"), Capacity: Unlimited, Weight: 1,
 			}}}},
@@ -77,7 +78,8 @@ func TestEverything(t *testing.T) {
 	codes, _ := ParseCodeSet("200", "486", "500-503")
 	base := Health{
 		Interval: 3 * time.Second, Timeout: 2 * time.Second, Jitter: 0, Rise: 1, Fall: 2, UpCodes: codes,
-		EjectAfter: 0, EjectFor: time.Second, EjectMax: time.Minute, HoldFor: 0,
+		EjectAfter: 0, EjectFor: time.Second, EjectMax: time.Minute, HoldFor: 0, FastInterval: time.Second, SlowInterval: time.Minute,
+		HoldMax: 2 * time.Second, SuspectAfter: 0, ErrorRate: 0.25, ErrorWindow: time.Minute, ErrorVolume: 9, MaxEjected: 1,
 	}
 	over := base
 	over.Interval, over.Jitter, over.EjectAfter = 500*time.Millisecond, 1, 7
@@ -105,11 +107,11 @@ func TestEverything(t *testing.T) {
 				Source: []netip.Prefix{prefix("10.1.0.0/16")}, User: &Pattern{Kind: Exact, Text: ""},
 				// Header names come without case, in order.
 				Header: []HeaderMatch{{"x-tenant", &Pattern{Kind: Prefix, Text: "Gold"}}, {"x.foo", &Pattern{Kind: Exact, Text: "V"}}},
-			}},
+			}, Reserve: 5},
 			{Name: "two", Cluster: "b"},
 		},
 		Clusters: []Cluster{
-			{Name: "a", Policy: Weighted, Fallback: []string{"b"}, Health: over, Groups: []Group{
+			{Name: "a", Policy: Weighted, Fallback: []string{"b"}, Health: over, QueueLength: 100, SlowStart: 30 * time.Second, Panic: true, Groups: []Group{
 				{IDC: "x", Priority: -1, Backends: []Backend{
 					{URI: "SIP:tts@10.0.0.1:8060;Transport=TCP", Network: "tcp", Addr: netip.MustParseAddrPort("10.0.0.1:8060"), User: "tts", Capacity: 0, Weight: 0},
 					{URI: "sip:Asr.Example.com.;transport=tcp", Network: "tcp", Host: "asr.example.com.", Capacity: 5, Weight: 1},
@@ -117,9 +119,11 @@ func TestEverything(t *testing.T) {
 					{URI: "sip:[2001:db8::9];transport=tcp", Network: "tcp", Addr: netip.MustParseAddrPort("[2001:db8::9]:5060"), User: "", Capacity: 50, Weight: 3},
 				}},
 			}},
-			{Name: "b", Policy: LeastLoad, Fallback: []string{"a"}, Health: base, Groups: []Group{
-				{Backends: []Backend{{URI: "sip:10.0.0.1:8060", Network: "udp", Addr: netip.MustParseAddrPort("10.0.0.1:8060"), User: "", Capacity: Unlimited, Weight: 1}}},
-			}},
+			{Name: "b", Policy: Hash, HashOn: "header:x-tenant", Fallback: []string{"a"}, Licences: 90, Queue: 300 * time.Millisecond, QueueLength: 7,
+				SlowStart: time.Minute, FailbackAfter: 10 * time.Second, FailbackRamp: 20 * time.Second, Spill: Spill{Percent: 30}, Health: base, Groups: []Group{
+					{Backends: []Backend{{URI: "sip:10.0.0.1:8060", Network: "udp", Addr: netip.MustParseAddrPort("10.0.0.1:8060"), User: "",
+						Capacity: 60, Resources: map[string]int{"speechrecog": 50, "speechsynth": 20}, MaxCPS: 30, Weight: 1}}},
+				}},
 		},
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -109,11 +109,15 @@ func rateText(perSecond float64) string {
 	return strconv.FormatFloat(perSecond, 'g', 6, 64) + "/s"
 }
 
+func fraction(part float64) string { return strconv.FormatFloat(part, 'g', -1, 64) }
+
 func healthFields(h Health) []field {
 	return []field{
 		{"health.interval", short(h.Interval)},
+		{"health.fast_interval", short(h.FastInterval)},
+		{"health.slow_interval", short(h.SlowInterval)},
 		{"health.timeout", short(h.Timeout)},
-		{"health.jitter", strconv.FormatFloat(h.Jitter, 'g', -1, 64)},
+		{"health.jitter", fraction(h.Jitter)},
 		{"health.rise", strconv.Itoa(h.Rise)},
 		{"health.fall", strconv.Itoa(h.Fall)},
 		{"health.up_codes", h.UpCodes.String()},
@@ -121,6 +125,12 @@ func healthFields(h Health) []field {
 		{"health.eject_for", short(h.EjectFor)},
 		{"health.eject_max", short(h.EjectMax)},
 		{"health.hold_for", short(h.HoldFor)},
+		{"health.hold_max", short(h.HoldMax)},
+		{"health.suspect_after", strconv.Itoa(h.SuspectAfter)},
+		{"health.error_rate", fraction(h.ErrorRate)},
+		{"health.error_window", short(h.ErrorWindow)},
+		{"health.error_volume", strconv.Itoa(h.ErrorVolume)},
+		{"health.max_ejected", fraction(h.MaxEjected)},
 	}
 }
 
@@ -140,6 +150,7 @@ func routeFields(r Route) []field {
 		{"match.user", patternText(m.User)},
 		{"match.header", strings.Join(headers, ", ")},
 		{"cluster", r.Cluster},
+		{"reserve", strconv.Itoa(r.Reserve)},
 	}
 }
 
@@ -162,9 +173,7 @@ func diffClusters(old, new *Config) []string {
 	oTop, nTop := healthFields(old.Health), healthFields(new.Health)
 	for _, name := range both {
 		path, oc, nc := "clusters["+name+"].", o[name], n[name]
-		lines = append(lines, diffFields(path,
-			[]field{{"policy", string(oc.Policy)}, {"fallback", strings.Join(oc.Fallback, ", ")}},
-			[]field{{"policy", string(nc.Policy)}, {"fallback", strings.Join(nc.Fallback, ", ")}})...)
+		lines = append(lines, diffFields(path, oc.fields(), nc.fields())...)
 		// A change of the health section that the cluster only follows is told once, above.
 		oh, nh := healthFields(oc.Health), healthFields(nc.Health)
 		for i := range oh {
@@ -186,7 +195,8 @@ type placed struct {
 func (b placed) fields() []field {
 	return []field{
 		{"group", b.group},
-		{"capacity", number(b.Capacity, Unlimited)},
+		{"capacity", capacityText(&b.Backend)},
+		{"max_cps", number(b.MaxCPS, 0)},
 		{"weight", strconv.Itoa(b.Weight)},
 	}
 }

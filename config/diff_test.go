@@ -184,10 +184,16 @@ func changeLeaf(path string, v reflect.Value, n *int) (string, bool) {
 		}
 		return "", false
 	}
+	if v.Kind() == reflect.Map && v.IsNil() {
+		return "", false
+	}
 	if *n--; *n >= 0 {
 		return "", false
 	}
 	switch v.Kind() {
+	case reflect.Map:
+		k := v.MapKeys()[0]
+		v.SetMapIndex(k, reflect.ValueOf(int(v.MapIndex(k).Int())+1))
 	case reflect.String:
 		v.SetString(v.String() + "x")
 	case reflect.Bool:

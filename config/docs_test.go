@@ -106,7 +106,12 @@ func TestDocumentedDefaults(t *testing.T) {
 	for _, f := range b.fields() {
 		real["clusters[].groups[].backends[]."+f.key] = f.value
 	}
-	real["clusters[].policy"] = string(c.Clusters[0].Policy)
+	for _, f := range c.Clusters[0].fields() {
+		real["clusters[]."+f.key] = f.value
+	}
+	for _, f := range routeFields(Route{}) {
+		real["routes[]."+f.key] = f.value
+	}
 	real["clusters[].groups[].priority"] = "0"
 
 	words := []string{"none", "required", "everyone", "no limit", "no condition", "as `health`", "see below", "made, and kept in `data_dir`"}

@@ -100,6 +100,12 @@ func decodeHook(_, to reflect.Type, data any) (any, error) {
 	if n, ok := data.(int); ok && to == reflect.TypeFor[codeList]() {
 		return []any{n}, nil
 	}
+	if n, ok := data.(int); ok && to == reflect.TypeFor[partText]() {
+		return strconv.Itoa(n), nil
+	}
+	if n, ok := data.(int); ok && to == reflect.TypeFor[rawCapacity]() {
+		return map[string]any{total: n}, nil
+	}
 	text, ok := data.(string)
 	if !ok {
 		return data, nil

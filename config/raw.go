@@ -13,6 +13,15 @@ type codeList []codeText
 
 type codeText string
 
+// partText is a number, or a part of a whole such as 30%.
+type partText string
+
+// rawCapacity is written as one number, which is its total, or as numbers for MRCP resources and the total.
+type rawCapacity map[string]int
+
+// total is the key of a capacity that is for all sessions.
+const total = "total"
+
 type rawConfig struct {
 	IDC       *string       `mapstructure:"idc"`
 	Listen    []string      `mapstructure:"listen"`
@@ -70,16 +79,24 @@ type rawFailover struct {
 }
 
 type rawHealth struct {
-	Interval   *time.Duration `mapstructure:"interval"`
-	Timeout    *time.Duration `mapstructure:"timeout"`
-	Jitter     *float64       `mapstructure:"jitter"`
-	Rise       *int           `mapstructure:"rise"`
-	Fall       *int           `mapstructure:"fall"`
-	UpCodes    codeList       `mapstructure:"up_codes"`
-	EjectAfter *int           `mapstructure:"eject_after"`
-	EjectFor   *time.Duration `mapstructure:"eject_for"`
-	EjectMax   *time.Duration `mapstructure:"eject_max"`
-	HoldFor    *time.Duration `mapstructure:"hold_for"`
+	Interval     *time.Duration `mapstructure:"interval"`
+	Fast         *time.Duration `mapstructure:"fast_interval"`
+	Slow         *time.Duration `mapstructure:"slow_interval"`
+	Timeout      *time.Duration `mapstructure:"timeout"`
+	Jitter       *float64       `mapstructure:"jitter"`
+	Rise         *int           `mapstructure:"rise"`
+	Fall         *int           `mapstructure:"fall"`
+	UpCodes      codeList       `mapstructure:"up_codes"`
+	EjectAfter   *int           `mapstructure:"eject_after"`
+	EjectFor     *time.Duration `mapstructure:"eject_for"`
+	EjectMax     *time.Duration `mapstructure:"eject_max"`
+	HoldFor      *time.Duration `mapstructure:"hold_for"`
+	HoldMax      *time.Duration `mapstructure:"hold_max"`
+	SuspectAfter *int           `mapstructure:"suspect_after"`
+	ErrorRate    *float64       `mapstructure:"error_rate"`
+	ErrorWindow  *time.Duration `mapstructure:"error_window"`
+	ErrorVolume  *int           `mapstructure:"error_volume"`
+	MaxEjected   *float64       `mapstructure:"max_ejected"`
 }
 
 type rawSessions struct {
@@ -93,6 +110,7 @@ type rawRoute struct {
 	Name    *string   `mapstructure:"name"`
 	Match   *rawMatch `mapstructure:"match"`
 	Cluster *string   `mapstructure:"cluster"`
+	Reserve *int      `mapstructure:"reserve"`
 }
 
 type rawMatch struct {
@@ -110,11 +128,24 @@ type rawOtherwise struct {
 }
 
 type rawCluster struct {
-	Name     *string    `mapstructure:"name"`
-	Policy   *string    `mapstructure:"policy"`
-	Fallback []string   `mapstructure:"fallback"`
-	Health   *rawHealth `mapstructure:"health"`
-	Groups   []rawGroup `mapstructure:"groups"`
+	Name          *string        `mapstructure:"name"`
+	Policy        *string        `mapstructure:"policy"`
+	HashOn        *string        `mapstructure:"hash_on"`
+	Fallback      []string       `mapstructure:"fallback"`
+	Licences      *int           `mapstructure:"licences"`
+	Queue         *time.Duration `mapstructure:"queue"`
+	QueueLength   *int           `mapstructure:"queue_length"`
+	SlowStart     *rawSlowStart  `mapstructure:"slow_start"`
+	Panic         *bool          `mapstructure:"panic"`
+	FailbackAfter *time.Duration `mapstructure:"failback_after"`
+	FailbackRamp  *time.Duration `mapstructure:"failback_ramp"`
+	Spill         *partText      `mapstructure:"spill"`
+	Health        *rawHealth     `mapstructure:"health"`
+	Groups        []rawGroup     `mapstructure:"groups"`
+}
+
+type rawSlowStart struct {
+	Window *time.Duration `mapstructure:"window"`
 }
 
 type rawGroup struct {
@@ -124,7 +155,8 @@ type rawGroup struct {
 }
 
 type rawBackend struct {
-	URI      *string `mapstructure:"uri"`
-	Capacity *int    `mapstructure:"capacity"`
-	Weight   *int    `mapstructure:"weight"`
+	URI      *string     `mapstructure:"uri"`
+	Capacity rawCapacity `mapstructure:"capacity"`
+	MaxCPS   *int        `mapstructure:"max_cps"`
+	Weight   *int        `mapstructure:"weight"`
 }

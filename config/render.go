@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,8 +72,10 @@ func special(v any) (n *yaml.Node, ok bool) {
 			"max_connections", plain(strconv.Itoa(v.MaxConnections))), true
 	case Otherwise:
 		return entries("reject", plain(number(v.Reject, 0)), "cluster", text(v.Cluster)), true
+	case Cluster:
+		return v.node(), true
 	case Backend:
-		return entries("uri", text(v.URI), "capacity", plain(number(v.Capacity, Unlimited)), "weight", plain(strconv.Itoa(v.Weight))), true
+		return entries("uri", text(v.URI), "capacity", v.capacityNode(), "max_cps", plain(number(v.MaxCPS, 0)), "weight", plain(strconv.Itoa(v.Weight))), true
 	case CodeSet:
 		return list(strings.Split(v.String(), ",")), true
 	case *Pattern:
@@ -89,6 +93,35 @@ func special(v any) (n *yaml.Node, ok bool) {
 		return text(v.String()), true
 	}
 	return nil, false
+}
+
+// node is a cluster as the file has it.
+func (c Cluster) node() *yaml.Node {
+	fallback := node(reflect.ValueOf(c.Fallback))
+	pairs := []any{"name", text(c.Name)}
+	for _, f := range c.fields() {
+		value := plain(f.value)
+		switch f.key {
+		case "fallback":
+			value = fallback
+		case "slow_start.window":
+			f.key, value = "slow_start", entries("window", value)
+		}
+		pairs = append(pairs, f.key, value)
+	}
+	return entries(append(pairs, "groups", node(reflect.ValueOf(c.Groups)), "health", node(reflect.ValueOf(c.Health)))...)
+}
+
+// capacityNode is one number, or a mapping where there are limits for resources.
+func (b Backend) capacityNode() *yaml.Node {
+	if len(b.Resources) == 0 {
+		return plain(number(b.Capacity, Unlimited))
+	}
+	var pairs []any
+	for _, name := range slices.Sorted(maps.Keys(b.Resources)) {
+		pairs = append(pairs, name, plain(strconv.Itoa(b.Resources[name])))
+	}
+	return entries(append(pairs, total, plain(number(b.Capacity, Unlimited)))...)
 }
 
 // mapping is a struct with its fields as keys.

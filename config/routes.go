@@ -38,6 +38,7 @@ func (b *builder) routes(raws []rawRoute) []Route {
 		} else {
 			r.Cluster = *raw.Cluster
 		}
+		b.count(path+".reserve", &r.Reserve, raw.Reserve, 0)
 		if raw.Match != nil {
 			r.Match = b.match(path+".match", raw.Match)
 		}

@@ -39,10 +39,12 @@ func (s *schema) check(path string, n *yaml.Node, t reflect.Type) {
 	}
 	switch {
 	case isNull(n):
+	case t == reflect.TypeFor[rawCapacity]() && n.Kind == yaml.ScalarNode:
+		s.checkScalar(path, n, t.Elem())
 	case t.Kind() == reflect.Struct:
 		s.checkStruct(path, n, t)
 	case t.Kind() == reflect.Map:
-		s.checkMap(path, n)
+		s.checkMap(path, n, t.Elem())
 	case t.Kind() == reflect.Slice:
 		s.checkList(path, n, t)
 	default:
@@ -81,8 +83,8 @@ func (s *schema) unknownKey(path string, key *yaml.Node, known []string) {
 	s.bad[join(path, near)] = true
 }
 
-// checkMap checks a mapping whose keys are free text: names of header fields, which have no case.
-func (s *schema) checkMap(path string, n *yaml.Node) {
+// checkMap checks a mapping whose keys are free text without case: names of header fields, or of resources.
+func (s *schema) checkMap(path string, n *yaml.Node, t reflect.Type) {
 	if n.Kind != yaml.MappingNode {
 		s.refuse(path, n, "must be a mapping")
 		return
@@ -97,10 +99,10 @@ func (s *schema) checkMap(path string, n *yaml.Node) {
 		sub := join(path, strings.ToLower(key.Value))
 		s.places[sub] = place{line: key.Line}
 		if isNull(value) {
-			s.fail(sub, key.Line, "must be a string")
+			s.fail(sub, key.Line, "must be %s", nameOf(t))
 			continue
 		}
-		s.checkScalar(sub, value, reflect.TypeFor[string]())
+		s.checkScalar(sub, value, t)
 		kept = append(kept, key, value)
 	}
 	n.Content = kept
@@ -167,6 +169,11 @@ func wrongType(value any, text string, t reflect.Type) string {
 			return ""
 		}
 		return "must be a status code, or a range such as 200-499"
+	case t == reflect.TypeFor[partText]():
+		if _, isInt := value.(int); isInt || isString {
+			return ""
+		}
+		return "must be a number, or a part such as 30%"
 	case t.Kind() == reflect.String:
 		if !isString {
 			return "must be a string: put it in quotes"

@@ -43,6 +43,16 @@ func (b *builder) count(path string, dst, src *int, least int) {
 	}
 }
 
+// part sets dst to a value that was given, 0 to 1.
+func (b *builder) part(path string, dst, src *float64) {
+	if src == nil {
+		return
+	}
+	if *dst = *src; *src < 0 || *src > 1 {
+		b.fail(path, "must be 0 to 1, not %v", *src)
+	}
+}
+
 // oneOf sets dst to a value that was given and is one of known.
 func oneOf[T ~string](b *builder, path string, dst *T, src *string, known ...T) {
 	if src == nil {
@@ -173,15 +183,13 @@ func (b *builder) failover(f *Failover, raw *rawFailover) {
 // health lays the values given at path over those in h.
 func (b *builder) health(path string, h *Health, raw *rawHealth) {
 	b.duration(path+".interval", &h.Interval, raw.Interval, 10*time.Millisecond)
+	b.duration(path+".fast_interval", &h.FastInterval, raw.Fast, 10*time.Millisecond)
+	b.duration(path+".slow_interval", &h.SlowInterval, raw.Slow, 10*time.Millisecond)
 	b.duration(path+".timeout", &h.Timeout, raw.Timeout, time.Millisecond)
 	if raw.Timeout != nil && h.Timeout > 10*time.Second {
 		b.fail(path+".timeout", "must be at most 10s, not %s", short(h.Timeout))
 	}
-	if raw.Jitter != nil {
-		if h.Jitter = *raw.Jitter; h.Jitter < 0 || h.Jitter > 1 {
-			b.fail(path+".jitter", "must be 0 to 1, not %v", h.Jitter)
-		}
-	}
+	b.part(path+".jitter", &h.Jitter, raw.Jitter)
 	b.count(path+".rise", &h.Rise, raw.Rise, 1)
 	b.count(path+".fall", &h.Fall, raw.Fall, 1)
 	b.upCodes(path+".up_codes", h, raw.UpCodes)
@@ -189,6 +197,12 @@ func (b *builder) health(path string, h *Health, raw *rawHealth) {
 	b.duration(path+".eject_for", &h.EjectFor, raw.EjectFor, time.Millisecond)
 	b.duration(path+".eject_max", &h.EjectMax, raw.EjectMax, time.Millisecond)
 	b.duration(path+".hold_for", &h.HoldFor, raw.HoldFor, 0)
+	b.duration(path+".hold_max", &h.HoldMax, raw.HoldMax, 0)
+	b.count(path+".suspect_after", &h.SuspectAfter, raw.SuspectAfter, 0)
+	b.part(path+".error_rate", &h.ErrorRate, raw.ErrorRate)
+	b.duration(path+".error_window", &h.ErrorWindow, raw.ErrorWindow, time.Second)
+	b.count(path+".error_volume", &h.ErrorVolume, raw.ErrorVolume, 1)
+	b.part(path+".max_ejected", &h.MaxEjected, raw.MaxEjected)
 	if h.EjectFor > h.EjectMax && h.EjectMax > 0 && (raw.EjectFor != nil || raw.EjectMax != nil) {
 		b.fail(b.blame(path+".eject_for", path+".eject_max"),
 			"eject_for, %s, must not be longer than eject_max, %s", short(h.EjectFor), short(h.EjectMax))

@@ -23,7 +23,7 @@ func TestDead(t *testing.T) {
 		{"engine", []EventKind{ProbeOK, DeepFailed}, false},
 		{"draining", []EventKind{ProbeDraining}, false},
 	} {
-		e := newEntry(Target{Policy: p})
+		e := newEntry(Target{Policy: p}, new(group))
 		for _, k := range c.events {
 			e.apply(Event{Kind: k, At: time.Unix(1, 0)})
 		}

@@ -4,6 +4,7 @@ import "fmt"
 
 func (s Status) deepOK() Status {
 	s.DeepSuccesses, s.DeepFailures = s.DeepSuccesses+1, 0
+	s.Unexplained, s.Suspect = 0, false
 	return s
 }
 

@@ -16,14 +16,15 @@ type entry struct {
 
 	mu      sync.Mutex
 	target  Target
+	group   *group
 	status  Status
 	gone    bool     // no longer a target: evidence and changes are dropped
 	pending []Change // not yet passed to OnChange
 	history []Transition
 }
 
-func newEntry(t Target) *entry {
-	e := &entry{key: t.Key, target: t, kick: make(chan struct{}, 1), retime: make(chan struct{}, 1)}
+func newEntry(t Target, g *group) *entry {
+	e := &entry{key: t.Key, target: t, group: g, kick: make(chan struct{}, 1), retime: make(chan struct{}, 1)}
 	e.calm.Store(true)
 	return e
 }
@@ -43,13 +44,14 @@ func (e *entry) snapshot() (Target, Status) {
 }
 
 // retarget takes new settings, and has the loop take up a new timing.
-func (e *entry) retarget(t Target) {
+func (e *entry) retarget(t Target, g *group) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.target.Policy.Interval != t.Policy.Interval {
 		signal(e.retime)
 	}
-	e.target = t
+	e.target, e.group = t, g
+	g.join(e.status)
 	e.calm.Store(e.indifferent())
 }
 
@@ -62,7 +64,7 @@ func (e *entry) remove() {
 
 // indifferent reports whether a CallOK would change nothing. mu is held.
 func (e *entry) indifferent() bool {
-	return Next(e.status, Event{Kind: CallOK}, e.target.Policy) == e.status
+	return e.target.Policy.ErrorRate == 0 && Next(e.status, Event{Kind: CallOK}, e.target.Policy) == e.status
 }
 
 // apply weighs one piece of evidence; it returns whether there is a first change to pass on.
@@ -73,14 +75,14 @@ func (e *entry) apply(ev Event) (notify bool) {
 		return false
 	}
 	from := e.status
-	to := Next(from, ev, e.target.Policy)
+	to := e.group.weigh(from, ev, e.target.Policy)
 	e.status = to
 	e.calm.Store(e.indifferent())
 	if from.State != to.State {
 		e.remember(from, to, ev)
 	}
-	if to.Ejected && !from.Ejected {
-		signal(e.kick) // whether probes fail too decides how it comes back
+	if to.Ejected && !from.Ejected || to.doubtful() && !from.doubtful() && ev.fromCall() {
+		signal(e.kick) // whether probes fail too decides how it goes on
 	}
 	return e.queue(from, to)
 }
@@ -89,7 +91,7 @@ func (e *entry) apply(ev Event) (notify bool) {
 // pile up.
 func (e *entry) queue(from, to Status) bool {
 	moved := from.State != to.State
-	if !moved && from.HoldUntil.Equal(to.HoldUntil) && from.Dead() == to.Dead() {
+	if !moved && from.HoldUntil.Equal(to.HoldUntil) && from.Dead() == to.Dead() && from.Suspect == to.Suspect {
 		return false
 	}
 	if n := len(e.pending); n > 0 && !moved {

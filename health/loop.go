@@ -56,8 +56,8 @@ func (r *Runner) loop(ctx context.Context, e *entry, delay time.Duration) {
 			continue
 		}
 		r.probe(ctx, e)
-		t, _ := e.snapshot()
-		timer.Reset(t.Policy.pause())
+		t, s := e.snapshot()
+		timer.Reset(t.Policy.pause(s, r.opts.Now()))
 	}
 }
 

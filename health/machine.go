@@ -50,6 +50,8 @@ const (
 	CallFailed
 	// CallRefused: the server answered that it takes no more (406, 480, 486, 503).
 	CallRefused
+	// CallErrored: the server answered with a failure of its own (another 5xx).
+	CallErrored
 	// DeepOK: a session of our own was served as it should be, its engine included.
 	DeepOK
 	// DeepFailed: a session of our own was not, whatever OPTIONS says.
@@ -71,6 +73,8 @@ func (k EventKind) String() string {
 		return "call failed"
 	case CallRefused:
 		return "call refused"
+	case CallErrored:
+		return "call errored"
 	case DeepOK:
 		return "deep probe ok"
 	case DeepFailed:
@@ -86,6 +90,10 @@ type Event struct {
 	Reason string
 	// RetryAfter is what the server asked for with a refusal (RFC 3261 20.33); 0 when it did not.
 	RetryAfter time.Duration
+	// Idle: with a refusal, that our own sessions do not explain it.
+	Idle bool
+	// Spare: enough of the backend's group is out for calls already. A Runner fills it in.
+	Spare bool
 	// At is when it was seen. A Runner fills in the present when it is zero.
 	At time.Time
 }
@@ -94,6 +102,8 @@ type Event struct {
 type Policy struct {
 	// Interval is the time from the end of a probe to the start of the next; not positive means 10 s.
 	Interval time.Duration
+	// Fast is the same while there is a doubt, Slow after a minute of being down; 0 means Interval.
+	Fast, Slow time.Duration
 	// Timeout ends a probe; not positive means Interval.
 	Timeout time.Duration
 	// Jitter varies Interval by up to this fraction either way, from 0 to 1.
@@ -105,8 +115,19 @@ type Policy struct {
 	// EjectFor is how long a backend stays out for failed calls when its probes succeed all the while. It doubles with
 	// each ejection until a call succeeds, up to EjectMax; an EjectMax of 0 means that it does not double.
 	EjectFor, EjectMax time.Duration
-	// HoldFor is how long a backend is passed over after it refused a call, when the server asks for no longer.
-	HoldFor time.Duration
+	// HoldFor is how long a backend is passed over after it refused a call, when the server asks for no longer. It doubles
+	// each time that the next try is refused too, up to HoldMax; a HoldMax of 0 means that it does not double.
+	HoldFor, HoldMax time.Duration
+	// SuspectAfter is how many refusals in a row that our own sessions do not explain make a backend suspect; 0 for never.
+	SuspectAfter int
+	// ErrorRate is the part of the calls within ErrorWindow, 0 to 1, of which more must fail to take a backend out, once
+	// there are ErrorVolume of them; 0 for never.
+	ErrorRate   float64
+	ErrorVolume int
+	ErrorWindow time.Duration
+	// MaxEjected is the part of a group, 0 to 1, that calls may take out while probes are good; one backend in any case.
+	// 0 is no limit.
+	MaxEjected float64
 	// DeepFall is how many bad deep probes in a row take a backend out, DeepRise how many good ones bring it back, at least
 	// 1. A DeepFall of 0: deep probes change nothing.
 	DeepRise, DeepFall int
@@ -138,6 +159,14 @@ type Status struct {
 	Probation bool
 	// HoldUntil is when a backend that refused a call is to be asked again.
 	HoldUntil time.Time
+	// Refusals is the streak of refused tries, each after the hold for the one before.
+	Refusals int
+	// Unexplained is the streak of those that our own sessions do not explain.
+	Unexplained int
+	// Suspect: there were SuspectAfter of them. The backend is used, and should be looked at.
+	Suspect bool
+	// Recent are the calls within ErrorWindow, kept where there is an ErrorRate.
+	Recent Recent
 	// DeepSuccesses and DeepFailures are the streaks of good and bad deep probes; one of them is 0.
 	DeepSuccesses, DeepFailures int
 	// EngineDown: it is Down because of deep probes, and other evidence cannot bring it back.

@@ -19,6 +19,8 @@ import (
 //	up        or one on probation
 //	down,     Rise good probes in a row, and a probe    up
 //	ejected   failed since, or EjectedUntil has passed  (on probation in the second case)
+//	unknown,  more than ErrorRate of the calls within   down, ejected
+//	up        ErrorWindow failed
 //	any but   DeepFall bad deep probes in a row         down, engine
 //	down
 //	down,     DeepRise good deep probes in a row        up
@@ -36,9 +38,11 @@ func Next(s Status, ev Event, p Policy) Status {
 	case ProbeDraining:
 		return s.probeDraining(ev)
 	case CallOK:
-		return s.callOK()
+		return s.callOK(ev, p)
 	case CallFailed:
 		return s.callFailed(ev, p)
+	case CallErrored:
+		return s.callErrored(ev, p)
 	case CallRefused:
 		return s.callRefused(ev, p)
 	case DeepOK:
@@ -95,43 +99,94 @@ func (s Status) probeDraining(ev Event) Status {
 }
 
 // callOK ends all suspicion that calls have raised. On a backend that is down it is the late end of an earlier call.
-func (s Status) callOK() Status {
+func (s Status) callOK(ev Event, p Policy) Status {
 	if s.State == Down {
 		return s
 	}
-	s.CallFailures, s.Ejections, s.Probation = 0, 0, false
+	s = s.count(ev, p, false)
+	s.CallFailures, s.Probation = 0, false
+	s.Refusals, s.Unexplained, s.Suspect = 0, 0, false
+	if p.ErrorRate == 0 || ev.At.Sub(s.Since) >= p.ErrorWindow { // a good call proves little where half of them fail
+		s.Ejections = 0
+	}
+	return s
+}
+
+// count keeps the calls that the error rate is made of.
+func (s Status) count(ev Event, p Policy, failed bool) Status {
+	if p.ErrorRate > 0 && (s.State == Up || s.State == Unknown) {
+		s.Recent = s.Recent.add(ev.At, p.ErrorWindow, failed)
+	}
 	return s
 }
 
 // callFailed counts only on a backend that is in use: anything else is the late end of an earlier call.
 func (s Status) callFailed(ev Event, p Policy) Status {
-	if p.EjectAfter <= 0 || s.State != Up && s.State != Unknown {
+	if s.State != Up && s.State != Unknown {
 		return s
+	}
+	s = s.count(ev, p, true)
+	if p.EjectAfter <= 0 {
+		return s.orTooMany(ev, p)
 	}
 	s.CallFailures++
 	if s.CallFailures < p.EjectAfter && !s.Probation {
+		return s.orTooMany(ev, p)
+	}
+	reason := fmt.Sprintf("ejected: %d calls in a row failed", s.CallFailures)
+	if s.CallFailures == 1 {
+		reason = "ejected: a call failed"
+		if s.Ejections > 0 {
+			reason = "ejected again: a call failed"
+		}
+	}
+	return s.eject(ev, p, reason)
+}
+
+// callErrored is an answer, so the streak of calls without any ends.
+func (s Status) callErrored(ev Event, p Policy) Status {
+	if s.State != Up && s.State != Unknown {
+		return s
+	}
+	s.CallFailures = 0
+	return s.count(ev, p, true).orTooMany(ev, p)
+}
+
+// orTooMany ejects the backend if too many of its calls have failed.
+func (s Status) orTooMany(ev Event, p Policy) Status {
+	if p.ErrorRate == 0 || !s.Recent.tooMany(p) {
+		return s
+	}
+	good, bad := s.Recent.Counts()
+	return s.eject(ev, p, fmt.Sprintf("ejected: %d of %d calls within %v failed", bad, good+bad, p.ErrorWindow))
+}
+
+// eject takes the backend out for what calls have shown, unless enough of its group is.
+func (s Status) eject(ev Event, p Policy, reason string) Status {
+	if ev.Spare {
 		return s
 	}
 	s.Ejections++
 	s.Ejected, s.Confirmed, s.Probation = true, false, false
-	s.EjectedUntil = ev.At.Add(ejection(s.Ejections, p))
+	s.EjectedUntil = ev.At.Add(doubled(p.EjectFor, p.EjectMax, s.Ejections))
 	s.Successes = 0
-	reason := fmt.Sprintf("ejected: %d calls in a row failed", s.CallFailures)
-	if s.CallFailures == 1 {
-		reason = "ejected: a call failed"
-		if s.Ejections > 1 {
-			reason = "ejected again: a call failed"
-		}
-	}
 	return s.enter(Down, withDetail(reason, ev.Reason), ev.At)
 }
 
-// callRefused passes the backend over for a while. A refusal shows that the server is alive.
+// callRefused passes the backend over for a while, and for longer when it refuses again after that; what it refuses
+// meanwhile was on its way. A refusal shows that the server is alive, and no more.
 func (s Status) callRefused(ev Event, p Policy) Status {
 	if s.State != Down {
 		s.CallFailures = 0
 	}
-	until := ev.At.Add(max(p.HoldFor, min(ev.RetryAfter, MaxHold)))
+	if !ev.At.Before(s.HoldUntil) {
+		s.Refusals++
+		if s.Unexplained++; !ev.Idle {
+			s.Unexplained = 0
+		}
+		s.Suspect = p.SuspectAfter > 0 && s.Unexplained >= p.SuspectAfter
+	}
+	until := ev.At.Add(max(doubled(p.HoldFor, p.HoldMax, s.Refusals), min(ev.RetryAfter, MaxHold)))
 	if until.After(ev.At) && until.After(s.HoldUntil) {
 		s.HoldUntil = until
 	}
@@ -156,7 +211,7 @@ func (s Status) endEjection() Status {
 // record of calls.
 func (s Status) enter(to State, reason string, at time.Time) Status {
 	if s.State == Down && to != Down {
-		s.CallFailures = 0
+		s.CallFailures, s.Recent = 0, Recent{}
 	}
 	if s.State != to {
 		s.State, s.Since = to, at
@@ -165,13 +220,11 @@ func (s Status) enter(to State, reason string, at time.Time) Status {
 	return s
 }
 
-// ejection is how long the nth ejection in a row lasts.
-func ejection(n int, p Policy) time.Duration {
-	longest := p.EjectMax
+// doubled is a time for the nth in a row: twice as long each, up to the longest. A longest of 0 means that it does not double.
+func doubled(d, longest time.Duration, n int) time.Duration {
 	if longest <= 0 {
-		longest = p.EjectFor
+		longest = d
 	}
-	d := p.EjectFor
 	for ; n > 1 && d > 0 && d < longest; n-- {
 		d *= 2
 	}

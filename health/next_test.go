@@ -17,7 +17,7 @@ var policy = Policy{
 
 var kinds = map[string]EventKind{
 	"ok": ProbeOK, "bad": ProbeFailed, "drain": ProbeDraining, "call": CallOK, "fail": CallFailed, "full": CallRefused,
-	"deep": DeepOK, "dead": DeepFailed,
+	"err": CallErrored, "deep": DeepOK, "dead": DeepFailed,
 }
 
 // play runs a script of events, "+20" being 20 seconds later, and returns the states entered, with the second of entry.
@@ -192,7 +192,7 @@ func TestHold(t *testing.T) {
 func TestEjectionDoesNotOverflow(t *testing.T) {
 	p := Policy{EjectFor: time.Second, EjectMax: 1000 * time.Hour}
 	for n := 1; n < 200; n++ {
-		if d := ejection(n, p); d < time.Second || d > p.EjectMax {
+		if d := doubled(p.EjectFor, p.EjectMax, n); d < time.Second || d > p.EjectMax {
 			t.Fatalf("ejection %d lasts %v", n, d)
 		}
 	}
@@ -203,7 +203,7 @@ func TestNames(t *testing.T) {
 		"unknown": Unknown, "up": Up, "down": Down, "draining": Draining, "state(9)": State(9),
 		"probe ok": ProbeOK, "probe failed": ProbeFailed, "probe draining": ProbeDraining,
 		"call ok": CallOK, "call failed": CallFailed, "call refused": CallRefused,
-		"deep probe ok": DeepOK, "deep probe failed": DeepFailed, "event(9)": EventKind(9),
+		"deep probe ok": DeepOK, "deep probe failed": DeepFailed, "call errored": CallErrored, "event(99)": EventKind(99),
 	} {
 		if v.String() != want {
 			t.Errorf("%q, want %q", v, want)

@@ -52,15 +52,16 @@ func (r *Runner) Apply(targets []Target) {
 	defer r.applyMu.Unlock()
 	old := *r.entries.Load()
 	next := make(map[uint32]*entry, len(targets))
+	groups := groupsOf(targets)
 	for _, t := range targets {
 		if next[t.Key] != nil {
 			continue
 		}
 		e := old[t.Key]
 		if e == nil {
-			e = newEntry(t)
+			e = newEntry(t, groups[t.Group])
 		} else {
-			e.retarget(t)
+			e.retarget(t, groups[t.Group])
 		}
 		next[t.Key] = e
 	}
@@ -71,6 +72,18 @@ func (r *Runner) Apply(targets []Target) {
 		}
 	}
 	signal(r.changed)
+}
+
+// groupsOf are the groups of targets, with their sizes.
+func groupsOf(targets []Target) map[string]*group {
+	groups := make(map[string]*group)
+	for _, t := range targets {
+		if groups[t.Group] == nil {
+			groups[t.Group] = new(group)
+		}
+		groups[t.Group].size++
+	}
+	return groups
 }
 
 // Report takes evidence from the call path. It never waits for anything but a short lock, and a CallOK on a backend

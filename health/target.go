@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"time"
@@ -11,7 +12,9 @@ type Target struct {
 	// Key identifies the backend: a target of the same key in a later Apply is the same backend.
 	Key uint32
 	// Name is for people.
-	Name   string
+	Name string
+	// Group is what Policy.MaxEjected is a part of.
+	Group  string
 	Policy Policy
 	// Info is what the Prober needs to know; the Runner only passes it on.
 	Info any
@@ -74,10 +77,28 @@ func (p Policy) timeout() time.Duration {
 	return p.Timeout
 }
 
+// slowAfter is how long a backend must be down to be probed slowly.
+const slowAfter = time.Minute
+
 // pause is the time to the next probe.
-func (p Policy) pause() time.Duration {
+func (p Policy) pause(s Status, now time.Time) time.Duration {
+	d := p.interval()
+	switch {
+	case s.doubtful():
+		d = min(d, cmp.Or(p.Fast, d))
+	case s.State == Down && !s.Ejected && s.Successes == 0 && now.Sub(s.Since) > slowAfter:
+		d = max(d, p.Slow)
+	}
 	jitter := min(max(p.Jitter, 0), 1) * (2*rand.Float64() - 1)
-	return max(time.Duration(float64(p.interval())*(1+jitter)), time.Millisecond)
+	return max(time.Duration(float64(d)*(1+jitter)), time.Millisecond)
+}
+
+// doubtful reports whether evidence and state do not quite agree: the next probes are to decide it soon.
+func (s Status) doubtful() bool {
+	if s.State == Down {
+		return s.Successes > 0 && !s.Ejected
+	}
+	return s.Failures > 0 || s.CallFailures > 0 || s.Suspect
 }
 
 // anew is the time to the next probe after the interval has changed: anywhere in it, so that a reload which changes it

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pion/sdp/v3"
 
+	"mrcproxy/balancer"
 	"mrcproxy/proxy/message"
 )
 
@@ -16,6 +17,7 @@ type Routing struct {
 	Allow     []netip.Prefix // who may start a session; empty: everyone
 	Rate      Rate           // how often
 	Routes    []Route
+	Clusters  map[string]Cluster // by name; one that is not here needs nothing
 	Otherwise Otherwise
 	Failover  Failover
 	HangUp    bool // sessions that are set up now can be ended with Proxy.HangUp
@@ -25,6 +27,7 @@ type Routing struct {
 type Route struct {
 	Name      string
 	Cluster   string
+	Reserve   int // places that its sessions leave free
 	UserAgent Matcher
 	MRCP      *bool
 	Resource  string
@@ -71,15 +74,15 @@ func contains(l []netip.Prefix, a netip.Addr) bool {
 	return len(l) == 0
 }
 
-// route finds the route of an INVITE: nil and the otherwise clause's cluster when none matches.
-func (r *Routing) route(m *message.Message, src netip.Addr) (name, cluster string, ok bool) {
-	var o offer
+// route finds the route of an INVITE, and begins what it asks the balancer for: with the otherwise clause's cluster when none
+// matches.
+func (r *Routing) route(m *message.Message, src netip.Addr, o *offer) (name string, ask balancer.Request, ok bool) {
 	for i := range r.Routes {
-		if r.Routes[i].compare(m, src, &o) == matches {
-			return r.Routes[i].Name, r.Routes[i].Cluster, true
+		if rt := &r.Routes[i]; rt.compare(m, src, o) == matches {
+			return rt.Name, balancer.Request{Cluster: rt.Cluster, Reserve: rt.Reserve}, true
 		}
 	}
-	return "otherwise", r.Otherwise.Cluster, r.Otherwise.Cluster != ""
+	return "otherwise", balancer.Request{Cluster: r.Otherwise.Cluster}, r.Otherwise.Cluster != ""
 }
 
 // condition is one that a route can have.

@@ -46,7 +46,7 @@ func FuzzClassify(f *testing.F) {
 		if m.Scan(raw[:len(raw):len(raw)]) != nil {
 			return // the type broke it
 		}
-		name, cluster, ok := routing.route(&m, netip.MustParseAddr("10.0.0.1"))
+		name, ask, ok := routing.route(&m, netip.MustParseAddr("10.0.0.1"), new(offer))
 		if !bytes.Equal(raw, before) {
 			t.Fatalf("the message was changed: %q", raw)
 		}
@@ -70,8 +70,8 @@ func FuzzClassify(f *testing.F) {
 		case o.mrcp:
 			want = "mrcp"
 		}
-		if !ok || name != want || cluster == "" {
-			t.Errorf("route %q to %q, want %q: %q", name, cluster, want, body)
+		if !ok || name != want || ask.Cluster == "" {
+			t.Errorf("route %q to %q, want %q: %q", name, ask.Cluster, want, body)
 		}
 	})
 }

@@ -66,7 +66,7 @@ func TestRoute(t *testing.T) {
 			if err := m.Scan([]byte(text)); err != nil {
 				t.Fatal(err)
 			}
-			name, _, ok := r.route(&m, tt.src)
+			name, _, ok := r.route(&m, tt.src, new(offer))
 			if tt.want == "" {
 				if ok || name != "otherwise" {
 					t.Errorf("%q", name)

@@ -5,16 +5,18 @@ import (
 	"fmt"
 	"net/netip"
 
+	"mrcproxy/balancer"
 	"mrcproxy/proxy/message"
 )
 
 // Explanation is what a Routing makes of an INVITE.
 type Explanation struct {
 	CallID, UserAgent string
-	Resources         []string // that its SDP asks for
-	Steps             []Step   // the routes in order, up to the one that matched
-	Route, Cluster    string   // where it goes
-	Code              int      // of our answer when it goes nowhere; 0 when it goes somewhere
+	Resources         []string         // that its SDP asks for
+	Steps             []Step           // the routes in order, up to the one that matched
+	Route, Cluster    string           // where it goes
+	Ask               balancer.Request // what the balancer is asked for then
+	Code              int              // of our answer when it goes nowhere; 0 when it goes somewhere
 	Why               string
 }
 
@@ -58,11 +60,15 @@ func Explain(r *Routing, invite []byte, src netip.Addr) (*Explanation, error) {
 		}
 		e.Steps = append(e.Steps, Step{Route: rt.Name, Cluster: rt.Cluster})
 		e.Route, e.Cluster = rt.Name, rt.Cluster
+		e.Ask = balancer.Request{Cluster: rt.Cluster, Reserve: rt.Reserve}
+		r.complete(&e.Ask, &m, src, &o)
 		return e, nil
 	}
 	if e.Route, e.Cluster = "otherwise", r.Otherwise.Cluster; e.Cluster == "" {
 		e.Code, e.Why = r.Otherwise.Reject, "no route matches"
 	}
+	e.Ask.Cluster = e.Cluster
+	r.complete(&e.Ask, &m, src, &o)
 	return e, nil
 }
 

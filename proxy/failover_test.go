@@ -23,7 +23,7 @@ func TestFailoverOnCode(t *testing.T) {
 		{"408 Request Timeout", true, "answered 408"},
 		{"480 Temporarily Unavailable", true, "refused 480"},
 		{"486 Busy Here", true, "refused 486"},
-		{"500 Server Internal Error", true, "answered 500"},
+		{"500 Server Internal Error", true, "errored 500"},
 		{"server-offline-udp-INVITE-answer", true, "refused 503"},
 		{"404 Not Found", false, "answered 404"},
 		{"420 Bad Extension", false, "answered 420"},

@@ -328,7 +328,7 @@ type reporting struct {
 
 func (r *reporting) Report(b *balancer.Backend, o Outcome) {
 	r.fence.Load()
-	kind := [...]string{"answered", "failed", "refused"}[o.Kind]
+	kind := [...]string{"answered", "failed", "refused", "errored"}[o.Kind]
 	r.reports = append(r.reports, strings.TrimSpace(b.Addr().String()+" "+kind+" "+o.Reason))
 }
 

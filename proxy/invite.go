@@ -45,7 +45,8 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 		p.turnAway(w, from)
 		return
 	}
-	name, cluster, ok := r.route(m, from.Remote.Addr())
+	var o offer
+	name, ask, ok := r.route(m, from.Remote.Addr(), &o)
 	if !ok {
 		p.obs.Unroutable(string(m.Bytes(m.CallID.Value)), string(m.Bytes(m.UserAgent.Value)))
 		p.obs.Dropped(DropNoRoute)
@@ -64,7 +65,8 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 	d := &pr.Data
 	d.pops = uint8(pops)
 	d.tryingAt = now + r.Failover.TryingAfter.Milliseconds()
-	c := &call{callID: string(m.Bytes(m.CallID.Value)), route: name, cluster: cluster, start: time.Now(), deadline: now + r.Failover.Deadline.Milliseconds()}
+	r.complete(&ask, m, from.Remote.Addr(), &o)
+	c := &call{callID: string(m.Bytes(m.CallID.Value)), route: name, ask: ask, start: time.Now(), deadline: now + r.Failover.Deadline.Milliseconds()}
 	c.attempts, c.avoid = c.room[:0], c.roomToAvoid[:0]
 	d.call = c
 	lease, waits := p.admit(pr, m, p.pick(c, now), now)
@@ -79,7 +81,8 @@ func (p *Proxy) pick(c *call, now transaction.Time) *balancer.Lease {
 	if len(c.attempts) >= min(p.routing.Load().Failover.MaxAttempts, maxAttempts) || now >= c.deadline {
 		return nil
 	}
-	lease, refusal := p.bal.Pick(balancer.Request{Cluster: c.cluster, Tried: c.avoid, Now: time.Now()})
+	c.ask.Tried, c.ask.Now = c.avoid, time.Now()
+	lease, refusal := p.bal.Pick(c.ask)
 	c.refusal = refusal
 	return lease
 }
@@ -122,7 +125,7 @@ func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.L
 			return true
 		}
 		if lease != nil {
-			p.obs.FailedOver(c.cluster, why)
+			p.obs.FailedOver(c.ask.Cluster, why)
 		}
 	}
 	return false
@@ -167,6 +170,8 @@ func (p *Proxy) finish(c *call, e ended, took transaction.Time) {
 	case refusal(e.code):
 		o.Kind = Refused
 		c.retry = max(c.retry, e.retry)
+	case e.code >= 500 && e.code < 600:
+		o.Kind = Errored
 	case e.code != 0:
 		o.Kind = Answered
 	}
@@ -219,7 +224,7 @@ func (p *Proxy) moveOn(s *shard, w *worker, pr *pair, lease *balancer.Lease, now
 	d := &pr.Data
 	c := d.call
 	if c.lease != nil {
-		if lease == nil && !c.cancelled && now < c.deadline {
+		if lease == nil && !c.cancelled && now < c.deadline && !c.lease.Panic() { // who is believed dead is not waited for
 			d.cur.TimeoutAt = c.deadline
 			return
 		}
@@ -228,7 +233,7 @@ func (p *Proxy) moveOn(s *shard, w *worker, pr *pair, lease *balancer.Lease, now
 	}
 	if lease != nil {
 		if len(c.attempts) > 0 {
-			p.obs.FailedOver(c.cluster, c.failing.why)
+			p.obs.FailedOver(c.ask.Cluster, c.failing.why)
 		}
 		if p.place(w, pr, p.kept(w, pr), lease, now) {
 			return
@@ -311,7 +316,7 @@ func (p *Proxy) inviteDone(pr *pair, code int, why string) {
 	c := pr.Data.call
 	c.drop()
 	pr.Data.call = nil
-	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start)}
+	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.ask.Cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start)}
 	if n := len(c.attempts); n > 0 {
 		i.Backend = c.attempts[n-1].Backend
 	}
@@ -324,9 +329,9 @@ func (p *Proxy) established(w *worker, pr *pair) {
 	c := pr.Data.call
 	a := &c.attempts[len(c.attempts)-1]
 	a.Outcome, a.Took = codeText(m.Status), time.Duration(p.now()-pr.Data.cur.sent)*time.Millisecond
-	p.bal.Report(a.Backend, Outcome{Kind: Answered})
+	p.bal.Report(a.Backend, Outcome{Kind: Answered, Took: max(a.Took, time.Millisecond/2)})
 	p.inviteDone(pr, m.Status, "")
-	ses := &session.Session{Kind: p.sessions.Kind(session.Kind{Route: c.route, Cluster: c.cluster, Resource: resourceOf(m)}), CallID: c.callID, Client: pr.Data.from.Remote,
+	ses := &session.Session{Kind: p.sessions.Kind(session.Kind{Route: c.route, Cluster: c.ask.Cluster, Resource: resourceOf(m)}), CallID: c.callID, Client: pr.Data.from.Remote,
 		Attempts: slices.Clone(c.attempts), Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
 	if p.routing.Load().HangUp {
 		if inv := p.kept(w, pr); inv != nil {

@@ -15,6 +15,7 @@ const (
 	Answered OutcomeKind = iota // it answered, whatever it answered
 	Failed                      // no connection, or no answer in time
 	Refused                     // 406, 480, 486, 503: full, or not willing
+	Errored                     // another 5xx: it lives, and cannot
 )
 
 // Outcome is evidence on a server's health from one attempt.
@@ -22,6 +23,7 @@ type Outcome struct {
 	Kind       OutcomeKind
 	Reason     string
 	RetryAfter time.Duration // that the refusal asks for; 0 when it does not
+	Took       time.Duration // from the INVITE to its 2xx; 0 when there was none
 }
 
 // Invite is the end of an initial INVITE: its final response has gone out.

@@ -67,7 +67,7 @@ const maxAttempts = 16
 type call struct {
 	callID      string
 	route       string
-	cluster     string
+	ask         balancer.Request // of the balancer
 	start       time.Time
 	deadline    transaction.Time
 	lease       *balancer.Lease // of the current branch

@@ -106,6 +106,7 @@ func (a *App) steer(b *balancer.Backend) {
 	state := balancer.Unknown
 	if st, ok := a.health.Status(b.ID()); ok {
 		state = states[st.State]
+		a.bal.SetRank(b, rank(st))
 	}
 	if _, ok := a.book.For(b.Cluster(), b.IDC(), b.URI()); ok {
 		state = balancer.Draining

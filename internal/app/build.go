@@ -2,6 +2,7 @@ package app
 
 import (
 	"strings"
+	"time"
 
 	"mrcproxy/balancer"
 	"mrcproxy/config"
@@ -15,13 +16,12 @@ import (
 // balancerSpec is the configuration as the balancer sees it, with what the names among the servers stand for now. skipped
 // says which addresses of names are left out, and why.
 func balancerSpec(c *config.Config, targets func(resolver.Name) []resolver.Target) (s balancer.Spec, skipped []string) {
-	s.IDC = c.IDC
+	s.IDC, s.Now = c.IDC, time.Now()
 	for i := range c.Clusters {
 		cc := &c.Clusters[i]
-		cs := balancer.ClusterSpec{Name: cc.Name, Fallback: cc.Fallback}
-		if cc.Policy == config.Weighted {
-			cs.Policy = balancer.Weighted
-		}
+		policy, _ := balancer.ParsePolicy(string(cc.Policy)) // config knows the same
+		cs := balancer.ClusterSpec{Name: cc.Name, Policy: policy, Fallback: cc.Fallback, Licences: cc.Licences, SlowStart: cc.SlowStart,
+			FailbackAfter: cc.FailbackAfter, FailbackRamp: cc.FailbackRamp, Panic: cc.Panic, Spill: balancer.Spill(cc.Spill)}
 		e := newExpansion(c, cc, targets)
 		for j := range cc.Groups {
 			cs.Groups = append(cs.Groups, e.group(&cc.Groups[j])...)
@@ -36,6 +36,7 @@ func balancerSpec(c *config.Config, targets func(resolver.Name) []resolver.Targe
 func routing(c *config.Config) *proxy.Routing {
 	f := c.Failover
 	r := &proxy.Routing{
+		Clusters:  make(map[string]proxy.Cluster),
 		HangUp:    c.Sessions.OnBackendDown == config.Bye,
 		Allow:     c.Clients.Allow,
 		Rate:      proxy.Rate{PerSource: c.Clients.Rate, Total: c.Clients.TotalRate},
@@ -43,9 +44,23 @@ func routing(c *config.Config) *proxy.Routing {
 		Failover: proxy.Failover{FirstResponse: f.FirstResponseTimeout, Answer: f.AnswerTimeout, Deadline: f.Deadline, MaxAttempts: f.MaxAttempts, TCPAbove: f.TCPAbove, T1: f.T1,
 			TryingAfter: f.TryingAfter, RetryAfter: f.RetryAfter, Bye: c.Sessions.ByeTimeout},
 	}
+	for i := range c.Clusters {
+		cc := &c.Clusters[i]
+		needs := c.Needs(cc.Name)
+		pc := proxy.Cluster{Resources: needs.Resources}
+		switch header, ok := strings.CutPrefix(needs.HashOn, "header:"); {
+		case ok:
+			pc.HashOn, pc.Header = proxy.HashHeader, header
+		case needs.HashOn == "call-id":
+			pc.HashOn = proxy.HashCallID
+		case needs.HashOn == "source":
+			pc.HashOn = proxy.HashSource
+		}
+		r.Clusters[cc.Name] = pc
+	}
 	for _, cr := range c.Routes {
 		m := cr.Match
-		pr := proxy.Route{Name: cr.Name, Cluster: cr.Cluster, MRCP: m.MRCP, Resource: m.Resource, Source: m.Source}
+		pr := proxy.Route{Name: cr.Name, Cluster: cr.Cluster, Reserve: cr.Reserve, MRCP: m.MRCP, Resource: m.Resource, Source: m.Source}
 		if m.UserAgent != nil { // a nil *Pattern in the interface would not be nil
 			pr.UserAgent = m.UserAgent
 		}
@@ -73,7 +88,7 @@ func (a *App) targets(c *config.Config) []health.Target {
 		}
 		h := policies[b.Cluster()]
 		l = append(l, health.Target{
-			Key: b.ID(), Name: b.Cluster() + " " + b.URI(), Policy: policy(h),
+			Key: b.ID(), Name: b.Cluster() + " " + b.URI(), Group: b.Cluster() + " " + b.IDC(), Policy: policy(h),
 			Info: probe.Info{Dest: probe.Dest{URI: b.URI(), Network: b.Network(), Addr: b.Addr()}, Up: h.UpCodes.Contains},
 		})
 	}
@@ -82,5 +97,7 @@ func (a *App) targets(c *config.Config) []health.Target {
 
 func policy(h *config.Health) health.Policy {
 	return health.Policy{Interval: h.Interval, Timeout: h.Timeout, Jitter: h.Jitter, Rise: h.Rise, Fall: h.Fall,
-		EjectAfter: h.EjectAfter, EjectFor: h.EjectFor, EjectMax: h.EjectMax, HoldFor: h.HoldFor}
+		EjectAfter: h.EjectAfter, EjectFor: h.EjectFor, EjectMax: h.EjectMax, HoldFor: h.HoldFor,
+		HoldMax: h.HoldMax, Fast: h.FastInterval, Slow: h.SlowInterval, SuspectAfter: h.SuspectAfter, ErrorRate: h.ErrorRate, ErrorWindow: h.ErrorWindow,
+		ErrorVolume: h.ErrorVolume, MaxEjected: h.MaxEjected}
 }

@@ -40,7 +40,8 @@ func (e *expansion) group(g *config.Group) []balancer.GroupSpec {
 	for _, b := range g.Backends {
 		if b.Host == "" {
 			all[0].Backends = append(all[0].Backends, balancer.BackendSpec{
-				URI: b.URI, Network: b.Network, Addr: b.Addr, User: b.User, Capacity: b.Capacity, Weight: b.Weight,
+				URI: b.URI, Network: b.Network, Addr: b.Addr, User: b.User, Capacity: b.Capacity, Resources: b.Resources, MaxCPS: b.MaxCPS,
+				Weight: b.Weight,
 			})
 			continue
 		}
@@ -98,7 +99,7 @@ func servers(b config.Backend, targets []resolver.Target) []balancer.BackendSpec
 	l := make([]balancer.BackendSpec, len(targets))
 	for i, t := range targets {
 		l[i] = balancer.BackendSpec{
-			URI: literal(b, t.Addr), Network: b.Network, Addr: t.Addr, User: b.User, Capacity: b.Capacity,
+			URI: literal(b, t.Addr), Network: b.Network, Addr: t.Addr, User: b.User, Capacity: b.Capacity, Resources: b.Resources, MaxCPS: b.MaxCPS,
 			Weight: min(b.Weight*(int(max(t.Weight, 1))/unit), math.MaxInt32),
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"mrcproxy/balancer"
@@ -40,7 +39,8 @@ func explain(r *proxy.Routing, bal *balancer.Balancer, invite []byte, source net
 	if e.Code != 0 {
 		return a, nil
 	}
-	all, _ := bal.Explain(balancer.Request{Cluster: e.Cluster, Now: time.Now(), Resources: lower(e.Resources)})
+	e.Ask.Now = time.Now()
+	all, _ := bal.Explain(e.Ask)
 	for _, v := range all {
 		c := api.Candidate{
 			Cluster: v.Cluster, IDC: v.IDC, Priority: v.Priority, Level: v.Level, Backend: v.URI, Sessions: v.Sessions + v.Elsewhere,
@@ -61,13 +61,4 @@ func explain(r *proxy.Routing, bal *balancer.Balancer, invite []byte, source net
 		a.Code, a.Why = 480, fmt.Sprintf("no server of cluster %s or its fallbacks can take it", e.Cluster)
 	}
 	return a, nil
-}
-
-// lower is a list in lower case, as the balancer knows resources.
-func lower(l []string) []string {
-	all := make([]string, len(l))
-	for i, s := range l {
-		all[i] = strings.ToLower(s)
-	}
-	return all
 }

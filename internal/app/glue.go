@@ -26,11 +26,17 @@ func (c calls) Available(cluster string, now time.Time) bool { return c.a.bal.Av
 
 func (c calls) Report(b *balancer.Backend, o proxy.Outcome) {
 	ev := health.Event{Kind: health.CallOK, Reason: o.Reason, RetryAfter: o.RetryAfter}
+	if o.Took > 0 {
+		c.a.bal.Observe(b, o.Took)
+	}
 	switch o.Kind {
+	case proxy.Errored:
+		ev.Kind = health.CallErrored
 	case proxy.Failed:
 		ev.Kind = health.CallFailed
 	case proxy.Refused:
 		ev.Kind = health.CallRefused
+		ev.Idle = b.Idle()
 	}
 	if o.Kind != proxy.Answered {
 		c.a.recent.Failed(b.ID(), api.Failure{At: time.Now(), Kind: failures[o.Kind], Reason: o.Reason})
@@ -39,7 +45,7 @@ func (c calls) Report(b *balancer.Backend, o proxy.Outcome) {
 }
 
 // failures are the kinds of calls that a server did not take.
-var failures = map[proxy.OutcomeKind]string{proxy.Failed: "failed", proxy.Refused: "refused"}
+var failures = map[proxy.OutcomeKind]string{proxy.Failed: "failed", proxy.Refused: "refused", proxy.Errored: "errored"}
 
 // sender sends probes from the sockets of calls.
 type sender struct{ p *proxy.Proxy }
@@ -49,6 +55,15 @@ func (s sender) Options(ctx context.Context, d probe.Dest) (int, error) {
 }
 
 var states = map[health.State]balancer.State{health.Unknown: balancer.Unknown, health.Up: balancer.Up, health.Down: balancer.Down, health.Draining: balancer.Draining}
+
+// rank is how bad a server is that is down: one that answers probes may be better than its calls, and one that does not
+// answer may not be there at all.
+func rank(s health.Status) int {
+	if s.Dead() {
+		return 1
+	}
+	return 0
+}
 
 // healthChanged gives a server's new state to the balancer.
 func (a *App) healthChanged(c health.Change) {
@@ -63,6 +78,10 @@ func (a *App) healthChanged(c health.Change) {
 			zap.Stringer("from", c.From.State), zap.String("reason", c.To.Reason), zap.Int("sessions", b.Sessions()))
 		a.recent.Add(api.Event{At: c.To.Since, Type: "state", Cluster: b.Cluster(), IDC: b.IDC(), Backend: b.URI(), State: c.To.State.String(),
 			Text: c.From.State.String() + " -> " + c.To.State.String() + ": " + c.To.Reason})
+	}
+	if c.To.Suspect && !c.From.Suspect {
+		a.log.Warn("backend suspect", zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()), zap.String("backend", b.URI()),
+			zap.Int("unexplained_refusals", c.To.Unexplained), zap.Int("sessions", b.Sessions()), zap.Int("capacity", b.Capacity()))
 	}
 	if c.To.Dead() && !c.From.Dead() {
 		a.backendDied(b)
