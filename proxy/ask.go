@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/netip"
 	"strings"
+	"time"
 
 	"mrcproxy/balancer"
 	"mrcproxy/proxy/message"
@@ -24,6 +25,9 @@ type Cluster struct {
 	Resources bool // the resources that its SDP asks for
 	HashOn    HashOn
 	Header    string // of HashHeader, in lower case
+
+	Queue       time.Duration // how long it may wait for a place; 0: not at all
+	QueueLength int           // how many may wait at a time
 }
 
 // complete fills in what the request's cluster needs to know of the INVITE.

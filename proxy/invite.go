@@ -69,8 +69,13 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 	c := &call{callID: string(m.Bytes(m.CallID.Value)), route: name, ask: ask, start: time.Now(), deadline: now + r.Failover.Deadline.Milliseconds()}
 	c.attempts, c.avoid = c.room[:0], c.roomToAvoid[:0]
 	d.call = c
-	lease, waits := p.admit(pr, m, p.pick(c, now), now)
-	if !waits && !p.place(w, pr, m, lease, now) {
+	switch {
+	case !p.queues.busy(&c.ask):
+		lease, waits := p.admit(pr, m, p.pick(c, now), now)
+		if !waits && !p.place(w, pr, m, lease, now) {
+			p.giveUp(s, w, pr)
+		}
+	case !p.queueUp(pr, now):
 		p.giveUp(s, w, pr)
 	}
 	p.arm(s, pr)
@@ -250,9 +255,12 @@ func (p *Proxy) abandon(w *worker, pr *pair, now transaction.Time) {
 }
 
 // giveUp is the final response when no attempt succeeded (RFC 3261 16.7 step 6): 487 to who has cancelled, the best that a
-// server said, else 480 with the reason.
+// server said, else 480 with the reason. Where nothing but a limit was in the way, the call may wait for a place first.
 func (p *Proxy) giveUp(s *shard, w *worker, pr *pair) {
 	c := pr.Data.call
+	if !c.cancelled && c.refusal.Full() && p.queueUp(pr, p.now()) {
+		return
+	}
 	code, why := 480, ""
 	switch {
 	case c.cancelled:
@@ -300,6 +308,11 @@ func (c *call) explain() string {
 	if c.passed > 0 {
 		add(strconv.Itoa(c.passed) + " full over all instances")
 	}
+	if c.wait.note != "" {
+		add(c.wait.note)
+	} else if c.wait.waited > 0 {
+		add("waited " + c.wait.waited.String())
+	}
 	if c.closed {
 		add("the limits of all instances cannot be checked")
 	} else if r := c.refusal.String(); r != "" {
@@ -315,8 +328,9 @@ var quotable = strings.NewReplacer(`"`, `'`, `\`, `/`)
 func (p *Proxy) inviteDone(pr *pair, code int, why string) {
 	c := pr.Data.call
 	c.drop()
+	p.queues.leave(c, p.now())
 	pr.Data.call = nil
-	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.ask.Cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start)}
+	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.ask.Cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start), Queued: c.wait.waited}
 	if n := len(c.attempts); n > 0 {
 		i.Backend = c.attempts[n-1].Backend
 	}

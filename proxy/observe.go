@@ -36,6 +36,7 @@ type Invite struct {
 	Code     int
 	Why      string // of a response of our own: the reason given
 	Took     time.Duration
+	Queued   time.Duration // of it, spent waiting for a place
 }
 
 // Observer is told what happened. Its methods are called on the path of a message and must not block.

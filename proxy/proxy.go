@@ -75,6 +75,7 @@ type Proxy struct {
 	routing   atomic.Pointer[Routing]
 	limits    atomic.Pointer[limiter]
 	txs       *transaction.Table[tx]
+	queues    queues
 	workers   sync.Pool // of *worker
 	seed      maphash.Seed
 	epoch     uint32
@@ -133,6 +134,7 @@ func newProxy(o Options) *Proxy {
 		seed: maphash.MakeSeed(), epoch: rand.Uint32(), base: time.Now(),
 	}
 	p.txs = transaction.NewTable[tx](o.MaxTransactions, o.MaxKept, 0)
+	p.queues.by = make(map[string]*queue)
 	p.workers.New = func() any { return new(worker) }
 	p.SetRouting(o.Routing)
 	return p
@@ -216,6 +218,7 @@ func (p *Proxy) timers(ctx context.Context) error {
 		case <-t.C:
 		}
 		p.txs.Tick(p.now(), p.fire)
+		p.serveQueues()
 		if n%100 == 0 {
 			p.sessions.Tick()
 		}

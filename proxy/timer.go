@@ -25,6 +25,10 @@ func (p *Proxy) fire(s *shard, pr *pair) {
 	if d.call != nil && !pr.Server.Final() && now >= d.call.deadline {
 		p.failover(s, w, pr, ended{why: whyDeadline}, false)
 	}
+	if c := d.call; c != nil && c.wait.queue != nil && now >= c.wait.until {
+		p.queues.leave(c, now)
+		p.giveUp(s, w, pr)
+	}
 	if pr.Server.State == transaction.Trying && d.tryingAt != 0 && now >= d.tryingAt {
 		p.answer(s, w, pr, 100, "")
 	}

@@ -80,6 +80,7 @@ type call struct {
 	bestCode    int
 	retry       time.Duration // the longest Retry-After of those who refused
 	refusal     balancer.Refusal
+	wait        wait
 	admission
 }
 
@@ -95,6 +96,9 @@ func (p *Proxy) arm(s *shard, pr *pair) {
 	}
 	if d.call != nil && !pr.Server.Final() {
 		due = min(due, d.call.deadline)
+		if d.call.wait.queue != nil {
+			due = min(due, d.call.wait.until)
+		}
 	}
 	if due == transaction.Never {
 		p.closeTx(s, pr)

@@ -47,7 +47,7 @@ func routing(c *config.Config) *proxy.Routing {
 	for i := range c.Clusters {
 		cc := &c.Clusters[i]
 		needs := c.Needs(cc.Name)
-		pc := proxy.Cluster{Resources: needs.Resources}
+		pc := proxy.Cluster{Resources: needs.Resources, Queue: cc.Queue, QueueLength: cc.QueueLength}
 		switch header, ok := strings.CutPrefix(needs.HashOn, "header:"); {
 		case ok:
 			pc.HashOn, pc.Header = proxy.HashHeader, header
