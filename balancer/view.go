@@ -77,6 +77,7 @@ func (l *layout) view() ClusterView {
 		if g.local {
 			continue
 		}
+		v.Spilled[g.idc] += 0
 		for i := range g.members {
 			v.Spilled[g.idc] += g.members[i].backend.Sessions()
 		}

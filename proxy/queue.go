@@ -126,6 +126,11 @@ func (p *Proxy) Queued() map[string]int {
 	p.queues.mu.Lock()
 	defer p.queues.mu.Unlock()
 	n := make(map[string]int)
+	for name, c := range p.routing.Load().Clusters {
+		if c.Queue > 0 {
+			n[name] = 0
+		}
+	}
 	for _, l := range p.queues.by {
 		n[l.cluster] += l.live
 	}

@@ -92,7 +92,9 @@ func New(o Options) (*App, error) {
 	a.sessions = session.NewTable(session.Options{Longest: cfg.Sessions.Max, OnEnd: a.sessionEnded, Adopt: a.adopt, Journaled: cfg.Sessions.Journal})
 	src := metrics.Sources{
 		Backends: a.bal.View, Sessions: a.sessions.Len, Transactions: func() int { return a.proxy.Transactions() },
-		Transport: func() transport.Stats { return a.proxy.Transport() }, Names: a.names.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
+		Transport: func() transport.Stats { return a.proxy.Transport() }, Names: a.names.Stats, Clusters: a.bal.Clusters,
+		Health: func(key uint32) (health.Status, bool) { return a.health.Status(key) }, Queued: func() map[string]int { return a.proxy.Queued() },
+		Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
 	}
 	if cfg.Sessions.Journal {
 		a.journal = journal.New(journal.Options{Path: filepath.Join(cfg.DataDir, "sessions.db"), Table: a.sessions, Servers: a.bal, Log: a.log})

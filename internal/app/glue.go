@@ -26,6 +26,7 @@ func (c calls) Available(cluster string, now time.Time) bool { return c.a.bal.Av
 
 func (c calls) Report(b *balancer.Backend, o proxy.Outcome) {
 	ev := health.Event{Kind: health.CallOK, Reason: o.Reason, RetryAfter: o.RetryAfter}
+	c.a.metrics.Attempted(b, o.Kind)
 	if o.Took > 0 {
 		c.a.bal.Observe(b, o.Took)
 	}
@@ -74,6 +75,7 @@ func (a *App) healthChanged(c health.Change) {
 	a.steer(b)
 	a.bal.Hold(b, c.To.HoldUntil)
 	if c.From.State != c.To.State {
+		a.metrics.StateChanged(b, c.To.State)
 		a.log.Info("backend "+c.To.State.String(), zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()), zap.String("backend", b.URI()),
 			zap.Stringer("from", c.From.State), zap.String("reason", c.To.Reason), zap.Int("sessions", b.Sessions()))
 		a.recent.Add(api.Event{At: c.To.Since, Type: "state", Cluster: b.Cluster(), IDC: b.IDC(), Backend: b.URI(), State: c.To.State.String(),

@@ -29,6 +29,7 @@ type failover struct{ cluster, reason string }
 type clusterSeries struct {
 	inviteDuration  prometheus.Observer
 	sessionDuration prometheus.Observer
+	queueDuration   prometheus.Observer
 	ended           []prometheus.Counter // by session.Reason
 }
 
@@ -39,6 +40,7 @@ func (m *Metrics) cluster(name string) *clusterSeries {
 	c := &clusterSeries{
 		inviteDuration:  m.inviteDuration.WithLabelValues(name),
 		sessionDuration: m.sessionDuration.WithLabelValues(name),
+		queueDuration:   m.queueDuration.WithLabelValues(name),
 	}
 	for _, r := range session.Reasons() {
 		c.ended = append(c.ended, m.ended.WithLabelValues(name, r.String()))
@@ -62,6 +64,9 @@ func (m *Metrics) InviteDone(i *proxy.Invite) {
 	}
 	s.count.Inc()
 	s.duration.Observe(i.Took.Seconds())
+	if i.Queued > 0 {
+		m.cluster(i.Cluster).queueDuration.Observe(i.Queued.Seconds())
+	}
 }
 
 // invite makes the series of an outcome. Codes that SIP does not have share one.

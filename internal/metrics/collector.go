@@ -44,6 +44,9 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 		capacityDesc, weightDesc, pickedDesc, lookupsDesc, resolvedDesc, addressesDesc, journalUpDesc, journalSizeDesc, journalFailuresDesc} {
 		ch <- d
 	}
+	for _, d := range healthDescs {
+		ch <- d
+	}
 	for _, t := range transportSeries {
 		ch <- t.desc
 	}
@@ -55,7 +58,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 // counted are the metrics that are told of events.
 func (c collector) counted() []prometheus.Collector {
 	return []prometheus.Collector{c.build, c.invites, c.failovers, c.late, c.dropped, c.ended, c.inviteDuration,
-		c.probeDuration, c.sessionDuration, c.reloadOK, c.reloadAt}
+		c.probeDuration, c.sessionDuration, c.attempts, c.changes, c.queueDuration, c.reloadOK, c.reloadAt}
 }
 
 // Collect implements prometheus.Collector.
@@ -63,6 +66,14 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Backends != nil {
 		for _, v := range c.src.Backends() {
 			c.backend(ch, v)
+		}
+	}
+	if c.src.Clusters != nil {
+		c.clusters(ch)
+	}
+	if c.src.Queued != nil {
+		for cluster, n := range c.src.Queued() {
+			ch <- prometheus.MustNewConstMetric(queuedDesc, prometheus.GaugeValue, float64(n), cluster)
 		}
 	}
 	if c.src.Sessions != nil {
@@ -109,6 +120,7 @@ func (c collector) backend(ch chan<- prometheus.Metric, v balancer.BackendView) 
 	}
 	send(weightDesc, prometheus.GaugeValue, float64(v.Weight))
 	send(pickedDesc, prometheus.CounterValue, float64(v.Picked))
+	c.limits(ch, v)
 	for _, s := range states {
 		ch <- prometheus.MustNewConstMetric(stateDesc, prometheus.GaugeValue, truth(v.State == s),
 			v.Cluster, v.IDC, v.URI, s.String())

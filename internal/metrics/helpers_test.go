@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mrcproxy/balancer"
+	"mrcproxy/health"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
@@ -15,7 +16,7 @@ import (
 
 var (
 	epoch  = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-	first  = server(1, 50, 1)
+	first  = limited(server(1, 50, 1))
 	second = server(2, balancer.Unlimited, 2)
 )
 
@@ -23,6 +24,12 @@ var (
 func server(n byte, capacity, weight int) balancer.BackendSpec {
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, n}), 8060)
 	return balancer.BackendSpec{URI: "sip:" + addr.String(), Network: "udp", Addr: addr, Capacity: capacity, Weight: weight}
+}
+
+// limited is a backend with limits of all kinds.
+func limited(s balancer.BackendSpec) balancer.BackendSpec {
+	s.Resources, s.MaxCPS = map[string]int{"speechrecog": 40}, 30
+	return s
 }
 
 // farm is cluster "ali" in IDC "sh-a" with these servers.
@@ -35,8 +42,9 @@ func farm(t testing.TB, servers ...balancer.BackendSpec) *balancer.Balancer {
 
 func apply(t testing.TB, b *balancer.Balancer, servers ...balancer.BackendSpec) {
 	t.Helper()
+	remote := balancer.GroupSpec{IDC: "sh-b"}
 	err := b.Apply(balancer.Spec{IDC: "sh-a", Clusters: []balancer.ClusterSpec{{
-		Name: "ali", Groups: []balancer.GroupSpec{{IDC: "sh-a", Backends: servers}},
+		Name: "ali", Licences: 70, Spill: balancer.Spill{Sessions: 9}, Groups: []balancer.GroupSpec{{IDC: "sh-a", Backends: servers}, remote},
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -69,8 +77,11 @@ func over(b *balancer.Balancer) *Metrics {
 				Name: resolver.Name{Host: "asr.example.com", Port: 8060, Network: "tcp"}, Targets: 3, OK: 8, Failed: 2, LastSuccess: epoch,
 			}}
 		},
-		Journal: func() journal.Stats { return journal.Stats{Up: true, Bytes: 16, Failures: 17} },
-		Version: "1.2.3", Revision: "abc", IDC: "sh-a",
+		Journal:  func() journal.Stats { return journal.Stats{Up: true, Bytes: 16, Failures: 17} },
+		Clusters: b.Clusters,
+		Health:   func(uint32) (health.Status, bool) { return health.Status{State: health.Up, Suspect: true}, true },
+		Queued:   func() map[string]int { return map[string]int{"ali": 5} },
+		Version:  "1.2.3", Revision: "abc", IDC: "sh-a",
 	})
 }
 
@@ -79,6 +90,9 @@ func everything(t testing.TB, m *Metrics, b *balancer.Balancer) {
 	t.Helper()
 	backend := b.Backends()[0]
 	m.InviteDone(&proxy.Invite{Cluster: "ali", Backend: backend, Code: 200, Took: 3 * time.Millisecond})
+	m.Attempted(backend, proxy.Errored)
+	m.StateChanged(backend, health.Down)
+	b.Observe(backend, 4*time.Millisecond)
 	m.FailedOver("ali", "no_response")
 	m.Dropped(proxy.DropMalformed)
 	m.Late(backend)

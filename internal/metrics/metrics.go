@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"mrcproxy/balancer"
+	"mrcproxy/health"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
@@ -31,6 +32,9 @@ type Sources struct {
 	Transactions func() int
 	Transport    func() transport.Stats
 	Names        func() []resolver.Stat
+	Clusters     func() []balancer.ClusterView
+	Health       func(backend uint32) (health.Status, bool)
+	Queued       func() map[string]int // by cluster
 	Journal      func() journal.Stats
 
 	// For mrcproxy_build_info; they do not change.
@@ -52,6 +56,9 @@ type Metrics struct {
 	inviteDuration  *prometheus.HistogramVec
 	probeDuration   *prometheus.HistogramVec
 	sessionDuration *prometheus.HistogramVec
+	attempts        *prometheus.CounterVec
+	changes         *prometheus.CounterVec
+	queueDuration   *prometheus.HistogramVec
 	reloadOK        prometheus.Gauge
 	reloadAt        prometheus.Gauge
 
@@ -59,6 +66,7 @@ type Metrics struct {
 	byOutcome  cache[outcome, *inviteSeries]
 	byFailover cache[failover, prometheus.Counter]
 	byCluster  cache[string, *clusterSeries]
+	byAttempt  cache[attempt, *attemptSeries]
 	byReason   []prometheus.Counter // by proxy.DropReason
 }
 
@@ -84,6 +92,10 @@ func New(src Sources) *Metrics {
 			"Time from an initial INVITE to its final response.", inviteBuckets, "cluster"),
 		probeDuration: histograms("probe_duration_seconds",
 			"Time a health probe took.", probeBuckets, "cluster", "backend", "result"),
+		attempts: counters("attempts_total", "INVITEs sent to backends, by what came of it.", "cluster", "backend", "outcome"),
+		changes:  counters("backend_state_changes_total", "Changes of a backend's state, by the new one.", "cluster", "backend", "state"),
+		queueDuration: histograms("queue_duration_seconds",
+			"Time that INVITEs have waited for a place, of those that waited.", inviteBuckets, "cluster"),
 		sessionDuration: histograms("session_duration_seconds",
 			"Time from a session's INVITE to its end.", sessionBuckets, "cluster"),
 		reloadOK: gauge("config_last_reload_successful", "1 if the last load of the configuration succeeded."),
@@ -166,6 +178,9 @@ func (m *Metrics) Forget(backend string) {
 	gone := prometheus.Labels{"backend": backend}
 	m.byOutcome.remove(func(k outcome) bool { return k.backend == backend })
 	m.invites.DeletePartialMatch(gone)
+	m.byAttempt.remove(func(k attempt) bool { return k.backend == backend })
+	m.attempts.DeletePartialMatch(gone)
+	m.changes.DeletePartialMatch(gone)
 	m.late.DeletePartialMatch(gone)
 	m.probeDuration.DeletePartialMatch(gone)
 }
