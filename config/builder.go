@@ -100,6 +100,7 @@ func (b *builder) build(raw *rawConfig) *Config {
 	b.tls(c, raw.TLS)
 	if raw.Admin != nil {
 		b.admin(c, raw.Admin)
+		c.Admin.ProbeTargets = b.prefixes("admin.probe_targets", raw.Admin.ProbeTargets)
 	}
 	if raw.Log != nil {
 		oneOf(b, "log.level", &c.Log.Level, raw.Log.Level, "debug", "info", "warn", "error")

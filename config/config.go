@@ -92,6 +92,8 @@ type Admin struct {
 	Token string
 	// WebConfig is the file with TLS and users for the listener; empty for none.
 	WebConfig string
+	// ProbeTargets are the networks whose servers /probe may be asked for beside those of the clusters.
+	ProbeTargets []netip.Prefix
 }
 
 // Log says how and how much is logged: Level debug|info|warn|error, Format json|console.
@@ -164,6 +166,7 @@ type Health struct {
 	ErrorVolume int
 	// MaxEjected is the part of a group, 0 to 1, that calls may take out while probes are good; one server in any case.
 	MaxEjected float64
+	Deep       Deep
 }
 
 // Sessions bounds established sessions.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,8 @@ func TestDefaults(t *testing.T) {
 		Interval: 2 * time.Second, Timeout: time.Second, Jitter: 0.2, Rise: 2, Fall: 3, UpCodes: upCodes,
 		EjectAfter: 3, EjectFor: 10 * time.Second, EjectMax: 5 * time.Minute, HoldFor: time.Second, FastInterval: 500 * time.Millisecond, SlowInterval: 10 * time.Second,
 		HoldMax: 30 * time.Second, SuspectAfter: 3, ErrorRate: 0.5, ErrorWindow: 30 * time.Second, ErrorVolume: 20, MaxEjected: 0.5,
+		Deep: Deep{Method: "off", Action: "down", Interval: time.Minute, Timeout: 10 * time.Second, Rise: 1, Fall: 2,
+			Grammar: "builtin:speech/transcribe", Text: "hello"},
 	}
 	want := &Config{
 		Listen:  []Listener{{Network: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:5060"), Readers: 1}},
@@ -80,9 +83,12 @@ func TestEverything(t *testing.T) {
 		Interval: 3 * time.Second, Timeout: 2 * time.Second, Jitter: 0, Rise: 1, Fall: 2, UpCodes: codes,
 		EjectAfter: 0, EjectFor: time.Second, EjectMax: time.Minute, HoldFor: 0, FastInterval: time.Second, SlowInterval: time.Minute,
 		HoldMax: 2 * time.Second, SuspectAfter: 0, ErrorRate: 0.25, ErrorWindow: time.Minute, ErrorVolume: 9, MaxEjected: 1,
+		Deep: Deep{Method: "recognize", Action: "report", Interval: 2 * time.Minute, Timeout: time.Second, Rise: 3, Fall: 4, Resource: "speechrecog",
+			Language: "zh-CN", Audio: "/a.wav", Grammar: "<grammar/>", Expect: Expectation{regexp.MustCompile("^一$")}, Confidence: 0.5, Text: "hi"},
 	}
 	over := base
 	over.Interval, over.Jitter, over.EjectAfter = 500*time.Millisecond, 1, 7
+	over.Deep.Method, over.Deep.Resource, over.Deep.Expect = "speak", "speechsynth", Expectation{}
 	yes := true
 	prefix := netip.MustParsePrefix
 	want := &Config{
@@ -94,6 +100,7 @@ func TestEverything(t *testing.T) {
 		Advertise: netip.MustParseAddr("10.1.0.5"),
 		Secret:    []string{"0123456789abcdef", "fedcba9876543210"},
 		DataDir:   "/data",
+		Admin:     Admin{ProbeTargets: []netip.Prefix{prefix("10.9.0.0/16")}},
 		Log:       Log{"warn", "console"},
 		Clients:   Clients{[]netip.Prefix{prefix("10.0.0.0/8"), prefix("127.0.0.1/32"), prefix("2001:db8::1/128")}, 200, 50, 9},
 		TLS:       TLS{"/c.pem", "/k.pem", "require", "/ca.pem", "/sca.pem"},

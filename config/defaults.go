@@ -44,11 +44,24 @@ func defaults() *Config {
 			ErrorWindow:  30 * time.Second,
 			ErrorVolume:  20,
 			MaxEjected:   0.5,
+			Deep: Deep{
+				Method:   DeepOff,
+				Action:   DeepDown,
+				Interval: time.Minute,
+				Timeout:  10 * time.Second,
+				Rise:     1,
+				Fall:     2,
+				Grammar:  "builtin:speech/transcribe",
+				Text:     "hello",
+			},
 		},
 		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
 		Otherwise: Otherwise{Reject: 488},
 	}
 }
+
+// DefaultHealth is the health section of a file that has none.
+func DefaultHealth() Health { return defaults().Health }
 
 // defaultUpCodes is every answer of a server that can work: not 408, which stands for none, and no 5xx or 6xx.
 func defaultUpCodes() CodeSet {

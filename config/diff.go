@@ -65,6 +65,7 @@ func topFields(c *Config) []field {
 		{"tls.server_ca", c.TLS.ServerCA},
 		{"admin.listen", c.Admin.Listen},
 		{"admin.web_config", c.Admin.WebConfig},
+		{"admin.probe_targets", joinPrefixes(c.Admin.ProbeTargets)},
 		{"log.level", c.Log.Level},
 		{"log.format", c.Log.Format},
 		{"clients.allow", joinPrefixes(c.Clients.Allow)},
@@ -131,6 +132,19 @@ func healthFields(h Health) []field {
 		{"health.error_window", short(h.ErrorWindow)},
 		{"health.error_volume", strconv.Itoa(h.ErrorVolume)},
 		{"health.max_ejected", fraction(h.MaxEjected)},
+		{"health.deep.method", h.Deep.Method},
+		{"health.deep.action", h.Deep.Action},
+		{"health.deep.interval", short(h.Deep.Interval)},
+		{"health.deep.timeout", short(h.Deep.Timeout)},
+		{"health.deep.rise", strconv.Itoa(h.Deep.Rise)},
+		{"health.deep.fall", strconv.Itoa(h.Deep.Fall)},
+		{"health.deep.resource", h.Deep.Resource},
+		{"health.deep.language", h.Deep.Language},
+		{"health.deep.audio", h.Deep.Audio},
+		{"health.deep.grammar", h.Deep.Grammar},
+		{"health.deep.expect", h.Deep.Expect.String()},
+		{"health.deep.confidence", strconv.FormatFloat(h.Deep.Confidence, 'g', -1, 64)},
+		{"health.deep.text", h.Deep.Text},
 	}
 }
 

@@ -70,8 +70,10 @@ func expandHealth(keys []string) []string {
 		all = append(all, key)
 		if key == "clusters[].health" {
 			all = all[:len(all)-1]
-			for _, sub := range keysOf(reflect.TypeFor[rawHealth]()) {
-				all = append(all, key+"."+sub)
+			for _, other := range allKeys() {
+				if sub, ok := strings.CutPrefix(other, "health."); ok {
+					all = append(all, key+"."+sub)
+				}
 			}
 		}
 	}
@@ -114,7 +116,7 @@ func TestDocumentedDefaults(t *testing.T) {
 	}
 	real["clusters[].groups[].priority"] = "0"
 
-	words := []string{"none", "required", "everyone", "no limit", "no condition", "as `health`", "see below", "made, and kept in `data_dir`"}
+	words := []string{"none", "required", "everyone", "no limit", "no condition", "as `health`", "by the method", "see below", "made, and kept in `data_dir`"}
 	for key, row := range documented(t) {
 		want, shown := strings.CutPrefix(row[1], "`")
 		want = strings.TrimSuffix(want, "`")

@@ -41,9 +41,10 @@ type rawConfig struct {
 }
 
 type rawAdmin struct {
-	Listen    *string `mapstructure:"listen"`
-	Token     *string `mapstructure:"token"`
-	WebConfig *string `mapstructure:"web_config"`
+	Listen       *string   `mapstructure:"listen"`
+	Token        *string   `mapstructure:"token"`
+	WebConfig    *string   `mapstructure:"web_config"`
+	ProbeTargets oneOrMany `mapstructure:"probe_targets"`
 }
 
 type rawTLS struct {
@@ -97,6 +98,23 @@ type rawHealth struct {
 	ErrorWindow  *time.Duration `mapstructure:"error_window"`
 	ErrorVolume  *int           `mapstructure:"error_volume"`
 	MaxEjected   *float64       `mapstructure:"max_ejected"`
+	Deep         *rawDeep       `mapstructure:"deep"`
+}
+
+type rawDeep struct {
+	Method     *string        `mapstructure:"method"`
+	Action     *string        `mapstructure:"action"`
+	Interval   *time.Duration `mapstructure:"interval"`
+	Timeout    *time.Duration `mapstructure:"timeout"`
+	Rise       *int           `mapstructure:"rise"`
+	Fall       *int           `mapstructure:"fall"`
+	Resource   *string        `mapstructure:"resource"`
+	Language   *string        `mapstructure:"language"`
+	Audio      *string        `mapstructure:"audio"`
+	Grammar    *string        `mapstructure:"grammar"`
+	Expect     *string        `mapstructure:"expect"`
+	Confidence *float64       `mapstructure:"confidence"`
+	Text       *string        `mapstructure:"text"`
 }
 
 type rawSessions struct {

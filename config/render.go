@@ -76,6 +76,8 @@ func special(v any) (n *yaml.Node, ok bool) {
 		return v.node(), true
 	case Backend:
 		return entries("uri", text(v.URI), "capacity", v.capacityNode(), "max_cps", plain(number(v.MaxCPS, 0)), "weight", plain(strconv.Itoa(v.Weight))), true
+	case Deep: // with what is empty, too: a cluster can take back what stands above it
+		return whole(reflect.ValueOf(v)), true
 	case CodeSet:
 		return list(strings.Split(v.String(), ",")), true
 	case *Pattern:
@@ -129,6 +131,19 @@ func mapping(v reflect.Value) *yaml.Node {
 	var pairs []any
 	for f, value := range v.Fields() {
 		pairs = append(pairs, snake(f.Name), node(value))
+	}
+	return entries(pairs...)
+}
+
+// whole is a struct with all of its fields, those that have nothing to say as empty strings.
+func whole(v reflect.Value) *yaml.Node {
+	var pairs []any
+	for f, value := range v.Fields() {
+		n := node(value)
+		if n == nil {
+			n = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle}
+		}
+		pairs = append(pairs, snake(f.Name), n)
 	}
 	return entries(pairs...)
 }

@@ -203,6 +203,7 @@ func (b *builder) health(path string, h *Health, raw *rawHealth) {
 	b.duration(path+".error_window", &h.ErrorWindow, raw.ErrorWindow, time.Second)
 	b.count(path+".error_volume", &h.ErrorVolume, raw.ErrorVolume, 1)
 	b.part(path+".max_ejected", &h.MaxEjected, raw.MaxEjected)
+	b.deep(path+".deep", &h.Deep, raw.Deep)
 	if h.EjectFor > h.EjectMax && h.EjectMax > 0 && (raw.EjectFor != nil || raw.EjectMax != nil) {
 		b.fail(b.blame(path+".eject_for", path+".eject_max"),
 			"eject_for, %s, must not be longer than eject_max, %s", short(h.EjectFor), short(h.EjectMax))

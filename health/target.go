@@ -89,8 +89,13 @@ func (p Policy) pause(s Status, now time.Time) time.Duration {
 	case s.State == Down && !s.Ejected && s.Successes == 0 && now.Sub(s.Since) > slowAfter:
 		d = max(d, p.Slow)
 	}
-	jitter := min(max(p.Jitter, 0), 1) * (2*rand.Float64() - 1)
-	return max(time.Duration(float64(d)*(1+jitter)), time.Millisecond)
+	return jittered(d, p.Jitter)
+}
+
+// jittered varies an interval by up to a fraction of it either way, 0 to 1.
+func jittered(d time.Duration, jitter float64) time.Duration {
+	vary := min(max(jitter, 0), 1) * (2*rand.Float64() - 1)
+	return max(time.Duration(float64(d)*(1+vary)), time.Millisecond)
 }
 
 // doubtful reports whether evidence and state do not quite agree: the next probes are to decide it soon.

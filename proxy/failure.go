@@ -17,6 +17,9 @@ type errNoAnswer struct{ why string }
 
 func (e errNoAnswer) Error() string { return e.why }
 
+// Timeout reports whether it was for silence: the request went out, and nothing has failed.
+func (e errNoAnswer) Timeout() bool { return e.why == whyNoResponse || e.why == whyNoAnswer }
+
 // Unreachable takes an ICMP error (transport.Handler): the datagram's own head names the branch it was sent on (RFC 3261
 // 18.4).
 func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, _ error) {

@@ -259,3 +259,36 @@ func TestOwnSessionByeUnanswered(t *testing.T) {
 		o.srv.answer(o.srv.recv("BYE"), "200 OK")
 	})
 }
+
+// TestOwnSessionStop: a stop waits for what gives a server's channel back.
+func TestOwnSessionStop(t *testing.T) {
+	inLab(t, setup{}, func(l *lab) {
+		o := l.place(backendSpec("sip:"+serverA, 0))
+		o.accept()
+		o.ended()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = o.s.Bye(context.Background())
+		}()
+		l.wait(0)
+		bye := o.srv.recv("BYE")
+		gone := make(chan time.Duration, 1)
+		go func() {
+			l.p.windDown(context.Background())
+			gone <- time.Since(l.start)
+		}()
+		l.until(50 * time.Millisecond)
+		o.srv.none()
+		l.until(250 * time.Millisecond)
+		o.srv.recv("BYE") // again: it was lost
+		l.until(400 * time.Millisecond)
+		o.srv.answer(bye, "200 OK")
+		if at := <-gone; at < 400*time.Millisecond || at > 600*time.Millisecond {
+			t.Errorf("stopped after %v", at)
+		}
+		<-done
+		for o.srv.next() != nil {
+		}
+	})
+}

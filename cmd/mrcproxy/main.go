@@ -32,6 +32,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(serve(), check(), demo(), freeswitchCommand(), importCommand())
+	c.AddCommand(serve(), check(), demo(), freeswitchCommand(), importCommand(), probeCommand())
 	return c
 }

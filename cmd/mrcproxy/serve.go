@@ -94,6 +94,9 @@ func check() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := app.Check(cfg); err != nil {
+				return err
+			}
 			backends := 0
 			for _, cl := range cfg.Clusters {
 				for _, g := range cl.Groups {

@@ -31,6 +31,8 @@ type channel struct {
 	in   *mrcp.Reader
 	id   string // the channel identifier
 	last uint32 // request-id
+
+	trace func(what, text string)
 }
 
 // connect opens the connection to where the answer says that MRCP is served.
@@ -67,15 +69,20 @@ func (c *channel) do(ctx context.Context, method, completion string, fields mrcp
 	if err != nil {
 		return nil, failure(Local, "%s cannot be written: %v", method, err)
 	}
+	c.trace("MRCP sent", string(b))
 	if _, err := c.conn.Write(b); err != nil {
 		return nil, c.broken(ctx, err, MethodUnanswered, method)
 	}
 	waiting := MethodUnanswered
 	for {
 		m, err := c.in.Read()
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, c.broken(ctx, err, waiting, method)
+		}
+		if text, err := m.Append(nil); err == nil {
+			c.trace("MRCP received", string(text))
+		}
+		switch {
 		case m.RequestID != c.last:
 		case m.Kind == mrcp.Response && m.Status >= 300:
 			return nil, failure(MethodFailed, "%s answered %d %s", method, m.Status, mrcp.StatusText(m.Status))

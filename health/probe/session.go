@@ -65,7 +65,17 @@ const byeTimeout = 2 * time.Second
 
 // Session asks a server for a real session: INVITE, the MRCP connection, one method, BYE. The BYE is sent however the rest
 // went.
-type Session struct{ Caller Caller }
+type Session struct {
+	Caller Caller
+	// Trace, when not nil, is told what is sent and received of SDP and MRCP.
+	Trace func(what, text string)
+}
+
+func (s Session) trace(what, text string) {
+	if s.Trace != nil {
+		s.Trace(what, text)
+	}
+}
 
 // Probe makes one session, and returns when it is over: soon after ctx at the latest.
 func (s Session) Probe(ctx context.Context, dest Dest, d *Deep) Report {
@@ -97,6 +107,7 @@ func (s Session) run(ctx context.Context, r *Report, dest Dest, d *Deep) (err er
 	if err != nil {
 		return err
 	}
+	s.trace("SDP offer", string(sdp))
 	var dialog Dialog
 	if err := r.step(StepSIP, func() (err error) {
 		dialog, err = s.invite(ctx, r, dest, sdp)
@@ -117,13 +128,16 @@ func (s Session) run(ctx context.Context, r *Report, dest Dest, d *Deep) (err er
 		}
 	}()
 	_, body := dialog.Answer()
+	s.trace("SDP answer", string(body))
 	a, err := parseAnswer(body, d.Method != mrcp.GetParams)
 	if err != nil {
 		return failed{BadAnswer, err.Error()}
 	}
 	m.remote, m.payload = a.audio, a.payload
 	if err := r.step(StepConnect, func() (err error) {
-		ch, err = connect(ctx, local, a)
+		if ch, err = connect(ctx, local, a); err == nil {
+			ch.trace = s.trace
+		}
 		return err
 	}); err != nil {
 		return err
@@ -200,8 +214,8 @@ func (d *Deep) recognize(ctx context.Context, r *Report, ch *channel, m *media) 
 	defer talking.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// It is told to wait as long as we do: that it gives up must not come before we have said everything.
-	ms := strconv.Itoa(int(d.patience(ctx) / time.Millisecond))
+	// It is told to wait nearly as long as we do: longer than what is said, and so that we hear why it gives up.
+	ms := strconv.Itoa(int(patience(ctx) * 9 / 10 / time.Millisecond))
 	kind, _ := GrammarType(d.Grammar)
 	fields := d.fields(kind)
 	fields.Add(mrcp.CancelIfQueue, "false")
@@ -224,7 +238,7 @@ func (d *Deep) recognize(ctx context.Context, r *Report, ch *channel, m *media) 
 }
 
 // patience is how long there is for the method.
-func (d *Deep) patience(ctx context.Context) time.Duration {
+func patience(ctx context.Context) time.Duration {
 	if t, ok := ctx.Deadline(); ok {
 		return max(time.Until(t), time.Millisecond)
 	}

@@ -149,7 +149,7 @@ func TestSessionFailures(t *testing.T) {
 			f := c.caller(t)
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
-			r := Session{f}.Probe(ctx, here(), &Deep{Resource: mrcp.SpeechRecog, Method: c.method, Grammar: "builtin:speech/transcribe"})
+			r := Session{Caller: f}.Probe(ctx, here(), &Deep{Resource: mrcp.SpeechRecog, Method: c.method, Grammar: "builtin:speech/transcribe"})
 			if r.Failure != c.want || !strings.Contains(r.Detail, c.detail) || (c.want == OK) != (r.Detail == "") {
 				t.Errorf("%v: %s, want %v: %s", r.Failure, r.Detail, c.want, c.detail)
 			}
@@ -174,7 +174,7 @@ func TestSessionCancelled(t *testing.T) {
 		cancel()
 		return message("9 200 PENDING")
 	})}
-	if r := (Session{f}).Probe(ctx, here(), &Deep{Resource: mrcp.SpeechRecog, Method: mrcp.GetParams}); r.Failure != Cancelled || f.byes != 1 {
+	if r := (Session{Caller: f}).Probe(ctx, here(), &Deep{Resource: mrcp.SpeechRecog, Method: mrcp.GetParams}); r.Failure != Cancelled || f.byes != 1 {
 		t.Errorf("%+v, %d BYEs", r, f.byes)
 	}
 }
@@ -187,7 +187,7 @@ func TestRequests(t *testing.T) {
 		asked = append(asked, line)
 		return message("1 200 IN-PROGRESS") + message("START-OF-INPUT 1 IN-PROGRESS") + message("SPEAK-COMPLETE 7 COMPLETE") + message("1 501 COMPLETE")
 	})}
-	r := Session{f}.Probe(t.Context(), here(), &Deep{Resource: mrcp.SpeechSynth, Method: mrcp.Speak, Text: "hello", Language: "en-US"})
+	r := Session{Caller: f}.Probe(t.Context(), here(), &Deep{Resource: mrcp.SpeechSynth, Method: mrcp.Speak, Text: "hello", Language: "en-US"})
 	if r.Failure != MethodFailed || len(asked) != 1 || asked[0] != "SPEAK 1" {
 		t.Errorf("%+v, asked %q", r, asked)
 	}

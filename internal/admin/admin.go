@@ -23,9 +23,10 @@ type Options struct {
 	Ready func() (bool, string)
 	// Reload loads the configuration anew. The text of its error is for the operator who asked.
 	Reload func(context.Context) error
-	Daemon Daemon // /api/v1
-	Events Events // /api/v1/events; needed with Daemon
-	Pprof  bool   // serve net/http/pprof under /debug/pprof/
+	Daemon Daemon           // /api/v1
+	Events Events           // /api/v1/events; needed with Daemon
+	Probe  http.HandlerFunc // GET /probe
+	Pprof  bool             // serve net/http/pprof under /debug/pprof/
 	// Token lets a client in, as a bearer token or as a password with any name; nil or "": there is none. It is asked for
 	// each request.
 	Token func() string

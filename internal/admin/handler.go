@@ -30,6 +30,10 @@ func (o Options) handler(stopping context.Context) http.Handler {
 		mux.HandleFunc("GET /api/v1/events", o.events(stopping))
 		links = append(links, link{"/api/v1/status", "the present state, as JSON"})
 	}
+	if o.Probe != nil {
+		mux.HandleFunc("GET /probe", o.Probe)
+		links = append(links, link{"/probe?target=&amp;module=deep", "probe a backend, for Prometheus"})
+	}
 	if o.Pprof {
 		profiles(stopping, mux)
 		links = append(links, link{"/debug/pprof/", "profiles of the process"})

@@ -57,6 +57,9 @@ type App struct {
 	names    *resolver.Resolver
 	bal      *balancer.Balancer
 	health   *health.Runner
+	deep     atomic.Pointer[deepSpecs]
+	deeps    *health.Schedule // of deep probes
+	probing  locks            // of deep probes, by address
 	sessions *session.Table
 	journal  *journal.Journal // nil: none
 	certs    *transport.Certificates
@@ -78,12 +81,17 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	deep, err := loadDeep(cfg)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
-	a := &App{opts: o, log: o.Log, bal: balancer.New(), started: now, recent: recent.New(now)}
+	a := &App{opts: o, log: o.Log, bal: balancer.New(), started: now, deeps: health.NewSchedule(), recent: recent.New(now)}
 	if a.book, err = operator.Open(operatorFile(cfg)); err != nil {
 		return nil, err
 	}
 	a.cfg.Store(cfg)
+	a.deep.Store(&deep)
 	a.names = resolver.New(resolver.Options{Servers: o.DNS, Log: a.log, OnChange: a.namesChanged})
 	if err := a.applySpec(a.resolve(cfg)); err != nil {
 		return nil, err
@@ -132,7 +140,7 @@ func New(o Options) (*App, error) {
 	a.probeBackends(cfg)
 	if cfg.Admin.Listen != "" {
 		a.admin, err = admin.Listen(admin.Options{
-			Listen: cfg.Admin.Listen, Metrics: a.metrics.Handler(), Ready: a.Ready, Log: a.log,
+			Listen: cfg.Admin.Listen, Metrics: a.metrics.Handler(), Ready: a.Ready, Probe: a.serveProbe, Log: a.log,
 			Reload: func(context.Context) error { return a.Reload("http") },
 			Daemon: control{a}, Events: a.recent, WebConfig: cfg.Admin.WebConfig, Token: func() string { return a.cfg.Load().Admin.Token },
 		})
@@ -165,6 +173,7 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error {
 		select {
 		case <-a.proxy.Ready(): // a probe by TCP would fail before
+			g.Go(func() error { return a.deeps.Run(ctx) })
 			return a.health.Run(ctx)
 		case <-ctx.Done():
 			return nil
@@ -241,8 +250,13 @@ func (a *App) reload(cause string) error {
 	if err := a.certs.Reload(); err != nil { // the files may be new though their names are not
 		return err
 	}
+	deep, err := loadDeep(cfg)
+	if err != nil {
+		return err
+	}
 	changes := config.Diff(old, cfg)
 	if len(changes) == 0 {
+		a.deep.Store(&deep) // the audio may be new though the file's name is not
 		a.log.Info("configuration reloaded, nothing changed", zap.String("cause", cause))
 		return nil
 	}
@@ -250,6 +264,7 @@ func (a *App) reload(cause string) error {
 		a.names.Apply(namesOf(old))
 		return fmt.Errorf("apply: %w", err)
 	}
+	a.deep.Store(&deep)
 	a.names.Apply(namesOf(cfg))
 	a.proxy.SetRouting(routing(cfg))
 	a.sessions.SetLongest(cfg.Sessions.Max)

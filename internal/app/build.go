@@ -96,8 +96,12 @@ func (a *App) targets(c *config.Config) []health.Target {
 }
 
 func policy(h *config.Health) health.Policy {
-	return health.Policy{Interval: h.Interval, Timeout: h.Timeout, Jitter: h.Jitter, Rise: h.Rise, Fall: h.Fall,
+	p := health.Policy{Interval: h.Interval, Timeout: h.Timeout, Jitter: h.Jitter, Rise: h.Rise, Fall: h.Fall,
 		EjectAfter: h.EjectAfter, EjectFor: h.EjectFor, EjectMax: h.EjectMax, HoldFor: h.HoldFor,
 		HoldMax: h.HoldMax, Fast: h.FastInterval, Slow: h.SlowInterval, SuspectAfter: h.SuspectAfter, ErrorRate: h.ErrorRate, ErrorWindow: h.ErrorWindow,
 		ErrorVolume: h.ErrorVolume, MaxEjected: h.MaxEjected}
+	if h.Deep.Method != config.DeepOff && h.Deep.Action == config.DeepDown {
+		p.DeepRise, p.DeepFall = h.Deep.Rise, h.Deep.Fall
+	}
+	return p
 }

@@ -84,6 +84,10 @@ func (a *App) healthChanged(c health.Change) {
 	if c.To.Suspect && !c.From.Suspect {
 		a.log.Warn("backend suspect", zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()), zap.String("backend", b.URI()),
 			zap.Int("unexplained_refusals", c.To.Unexplained), zap.Int("sessions", b.Sessions()), zap.Int("capacity", b.Capacity()))
+		a.deeps.Now(c.Key) // only a session can tell
+	}
+	if c.From.State == health.Down && c.To.State == health.Up && !c.From.EngineDown {
+		a.deeps.Now(c.Key) // OPTIONS is answered before the engine is ready
 	}
 	if c.To.Dead() && !c.From.Dead() {
 		a.backendDied(b)

@@ -77,6 +77,7 @@ func (a *App) namesChanged(names []resolver.Name) {
 // probeBackends has health follow the balancer's backends. One that was removed and is back starts anew with its health.
 func (a *App) probeBackends(cfg *config.Config) {
 	a.health.Apply(a.targets(cfg))
+	a.deeps.Apply(a.deepTasks(cfg))
 	for _, b := range a.bal.Backends() {
 		a.steer(b)
 	}

@@ -57,8 +57,8 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 
 // counted are the metrics that are told of events.
 func (c collector) counted() []prometheus.Collector {
-	return []prometheus.Collector{c.build, c.invites, c.failovers, c.late, c.dropped, c.ended, c.inviteDuration,
-		c.probeDuration, c.sessionDuration, c.attempts, c.changes, c.queueDuration, c.reloadOK, c.reloadAt}
+	return append(c.deep.all(), c.build, c.invites, c.failovers, c.late, c.dropped, c.ended, c.inviteDuration,
+		c.probeDuration, c.sessionDuration, c.attempts, c.changes, c.queueDuration, c.reloadOK, c.reloadAt)
 }
 
 // Collect implements prometheus.Collector.

@@ -7,6 +7,7 @@ import (
 
 	"mrcproxy/balancer"
 	"mrcproxy/health"
+	"mrcproxy/health/probe"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
@@ -100,4 +101,9 @@ func everything(t testing.TB, m *Metrics, b *balancer.Balancer) {
 	m.Probed("ali", "sh-a", backend.URI(), true, time.Millisecond)
 	m.SessionEnded(&session.Session{Kind: &session.Kind{Cluster: "ali"}, Start: time.Now(), Lease: take(t, b)}, session.ByeClient)
 	m.Reloaded(true, epoch)
+	for _, f := range probe.Failures() {
+		m.DeepProbed("ali", backend.URI(), probe.Report{Failure: f, Took: [probe.Steps]time.Duration{1, 2, 3, 4}})
+	}
+	m.DeepSkipped("ali", backend.URI(), "full")
+	m.DeepSkipped("ali", backend.URI(), "down")
 }

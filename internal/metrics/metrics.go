@@ -61,6 +61,7 @@ type Metrics struct {
 	queueDuration   *prometheus.HistogramVec
 	reloadOK        prometheus.Gauge
 	reloadAt        prometheus.Gauge
+	deep            deepMetrics
 
 	// The series of the call path, found without the label hashing of the vectors above.
 	byOutcome  cache[outcome, *inviteSeries]
@@ -109,6 +110,7 @@ func New(src Sources) *Metrics {
 		}),
 	}
 	m.build.Set(1)
+	m.deep = newDeepMetrics()
 	for _, r := range proxy.DropReasons() {
 		m.byReason = append(m.byReason, m.dropped.WithLabelValues(r.String()))
 	}
@@ -183,6 +185,7 @@ func (m *Metrics) Forget(backend string) {
 	m.changes.DeletePartialMatch(gone)
 	m.late.DeletePartialMatch(gone)
 	m.probeDuration.DeletePartialMatch(gone)
+	m.deep.forget(gone)
 }
 
 // Reloaded tells of a load of the configuration, the first one at start included: whether it succeeded, and when it was.
