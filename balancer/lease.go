@@ -10,6 +10,7 @@ type Lease struct {
 	fallback bool
 	panicked bool
 	released atomic.Bool
+	then     atomic.Pointer[func()] // OnRelease's
 }
 
 // Backend is the server chosen.
@@ -40,6 +41,12 @@ func (l *Lease) Resources() []string {
 	return names
 }
 
+// OnRelease has f called when the lease is released, once. false: it is released already, and f may not be called.
+func (l *Lease) OnRelease(f func()) bool {
+	l.then.Store(&f)
+	return !l.released.Load()
+}
+
 // Release gives the place back. It returns true the first time and does nothing after that; it is safe for concurrent
 // use.
 func (l *Lease) Release() bool {
@@ -52,6 +59,9 @@ func (l *Lease) Release() bool {
 	b.home.mu.Unlock()
 	if b.leases.Load() == 0 && b.removed.Load() {
 		b.owner.forget(b)
+	}
+	if f := l.then.Load(); f != nil {
+		(*f)()
 	}
 	return true
 }

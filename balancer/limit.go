@@ -23,8 +23,12 @@ type Limit struct {
 
 // Limits are the limits that the lease counts against, as configured now: the backend's capacity, its capacity for the
 // resources asked for, and the licences of its cluster. What is not limited is not in the list.
-func (l *Lease) Limits() []Limit {
-	b := l.backend
+func (l *Lease) Limits() []Limit { return l.backend.limits(l.pools) }
+
+// Limits are all the limits that a lease at the backend may count against.
+func (b *Backend) Limits() []Limit { return b.limits(^uint32(0)) }
+
+func (b *Backend) limits(pools uint32) []Limit {
 	c := b.home
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,7 +40,7 @@ func (l *Lease) Limits() []Limit {
 	}
 	add(c.name+" "+b.uri, b.Capacity())
 	for i := range b.pools {
-		if l.pools&(1<<i) != 0 {
+		if pools&(1<<i) != 0 {
 			add(c.name+" "+b.uri+" "+b.pools[i].name, b.pools[i].limit)
 		}
 	}

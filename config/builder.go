@@ -129,6 +129,7 @@ func (b *builder) build(raw *rawConfig) *Config {
 			c.Sessions.Journal = *raw.Sessions.Journal
 		}
 	}
+	b.store(c, raw)
 	c.Clusters = b.clusters(c, raw.Clusters)
 	c.Routes = b.routes(raw.Routes)
 	b.otherwise(c, raw.Otherwise)

@@ -20,14 +20,19 @@ type Config struct {
 	// Secret keys the signature on Record-Route: the first signs, all verify. Empty: one is made and kept in DataDir.
 	Secret []string
 	// DataDir holds what must outlive a restart (the generated secret, the journal).
-	DataDir   string
-	TLS       TLS
-	Admin     Admin
-	Log       Log
-	Clients   Clients
-	Failover  Failover
-	Health    Health
-	Sessions  Sessions
+	DataDir  string
+	TLS      TLS
+	Admin    Admin
+	Log      Log
+	Clients  Clients
+	Failover Failover
+	Health   Health
+	Sessions Sessions
+	// Store is where sessions are counted.
+	Store       Store
+	OnStoreLoss OnStoreLoss
+	// Instances is how many instances count together.
+	Instances int
 	Routes    []Route
 	Otherwise Otherwise
 	Clusters  []Cluster

@@ -53,7 +53,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Health:    health,
 		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
-		Otherwise: Otherwise{Reject: 488},
+		Otherwise: Otherwise{Reject: 488}, OnStoreLoss: ShareLimits, Instances: 1,
 		Clusters: []Cluster{{
 			Name: "c", Policy: LeastLoad, Health: health, QueueLength: 100, SlowStart: 30 * time.Second, Panic: true,
 			Groups: []Group{{Backends: []Backend{{
@@ -99,6 +99,11 @@ func TestEverything(t *testing.T) {
 		},
 		Advertise: netip.MustParseAddr("10.1.0.5"),
 		Secret:    []string{"0123456789abcdef", "fedcba9876543210"},
+		Store: Store{
+			Addrs: []string{"r1.example.com:26380", "[2001:db8::7]:26379", "r2:26379"}, Master: "mymaster", DB: 3, TLS: true, CA: "/r.pem", Prefix: "p",
+			User: "app", Password: "pass:word", SentinelUser: "su", SentinelPassword: "sp", Timeout: 20 * time.Millisecond, Renew: 5 * time.Second,
+		},
+		OnStoreLoss: OpenLimits, Instances: 3,
 		DataDir:   "/data",
 		Admin:     Admin{ProbeTargets: []netip.Prefix{prefix("10.9.0.0/16")}},
 		Log:       Log{"warn", "console"},

@@ -55,8 +55,10 @@ func defaults() *Config {
 				Text:     "hello",
 			},
 		},
-		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
-		Otherwise: Otherwise{Reject: 488},
+		Sessions:    Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
+		OnStoreLoss: ShareLimits,
+		Instances:   1,
+		Otherwise:   Otherwise{Reject: 488},
 	}
 }
 

@@ -24,6 +24,9 @@ func Diff(old, new *Config) []string {
 	if old.Admin.Token != new.Admin.Token {
 		lines = append(lines, "admin.token: changed")
 	}
+	if old.Store.String() == new.Store.String() && !old.Store.equal(new.Store) {
+		lines = append(lines, "store: password changed")
+	}
 	return slices.Concat(lines, diffRoutes(old.Routes, new.Routes), diffClusters(old, new))
 }
 
@@ -35,13 +38,14 @@ func NeedsRestart(old, new *Config) []string {
 		changed[o[i].key] = o[i] != n[i]
 	}
 	changed["secret"] = !slices.Equal(old.Secret, new.Secret)
+	changed["store"] = !old.Store.equal(new.Store)
 	return keep(restartKeys(), func(key string) bool { return changed[key] })
 }
 
 // restartKeys are what is fixed when the sockets are opened and the logger is made.
 func restartKeys() []string {
 	return []string{"listen", "advertise", "secret", "data_dir", "tls.cert", "tls.key", "tls.client_auth", "tls.client_ca", "tls.server_ca",
-		"admin.listen", "admin.web_config", "log.format", "clients.max_connections", "failover.connect_timeout", "sessions.journal"}
+		"admin.listen", "admin.web_config", "log.format", "clients.max_connections", "failover.connect_timeout", "sessions.journal", "store"}
 }
 
 func topFields(c *Config) []field {
@@ -85,6 +89,9 @@ func topFields(c *Config) []field {
 		{"sessions.bye_timeout", short(c.Sessions.ByeTimeout)},
 		{"sessions.on_backend_down", string(c.Sessions.OnBackendDown)},
 		{"sessions.journal", strconv.FormatBool(c.Sessions.Journal)},
+		{"store", c.Store.String()},
+		{"on_store_loss", string(c.OnStoreLoss)},
+		{"instances", strconv.Itoa(c.Instances)},
 		{"otherwise.reject", number(c.Otherwise.Reject, 0)},
 		{"otherwise.cluster", c.Otherwise.Cluster},
 	}

@@ -38,6 +38,10 @@ type rawConfig struct {
 	Routes    []rawRoute    `mapstructure:"routes"`
 	Otherwise *rawOtherwise `mapstructure:"otherwise"`
 	Clusters  []rawCluster  `mapstructure:"clusters"`
+
+	Store       *string `mapstructure:"store"`
+	OnStoreLoss *string `mapstructure:"on_store_loss"`
+	Instances   *int    `mapstructure:"instances"`
 }
 
 type rawAdmin struct {

@@ -70,22 +70,23 @@ type lab struct {
 	net    int32
 	dir    string
 	binary string // the daemon's
+	self   int    // the daemon's host
 }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	return &lab{t: t, net: nets.Add(1), dir: t.TempDir(), binary: binary}
+	return &lab{t: t, net: nets.Add(1), dir: t.TempDir(), binary: binary, self: 10}
 }
 
-// ip is host n of the lab's network. By convention 10 is the daemon, 5 the client, 21 and up are servers.
+// ip is host n of the lab's network. By convention 10 is the daemon, and up where there are several, 5 the client, 21 and up are servers.
 func (l *lab) ip(n int) string { return fmt.Sprintf("127.%d.%d.%d", netOfRun, l.net, n) }
 
 // proxyAddr is where the daemon's SIP listeners are.
-func (l *lab) proxyAddr() string { return l.ip(10) + ":5060" }
+func (l *lab) proxyAddr() string { return l.ip(l.self) + ":5060" }
 
 // head is the part of a configuration that every test has: listeners, admin, data directory.
 func (l *lab) head() string {
-	return fmt.Sprintf("idc: a\nlisten: [\"udp://%[1]s:5060\", \"tcp://%[1]s:5060\"]\nadmin: {listen: \"%[1]s:9060\"}\ndata_dir: %[2]s\n", l.ip(10), l.dir)
+	return fmt.Sprintf("idc: a\nlisten: [\"udp://%[1]s:5060\", \"tcp://%[1]s:5060\"]\nadmin: {listen: \"%[1]s:9060\"}\ndata_dir: %[2]s\n", l.ip(l.self), l.dir)
 }
 
 // daemon is a running mrcproxy.
@@ -132,6 +133,12 @@ func (d *daemon) write(yaml string) {
 	}
 }
 
+// config is the configuration as last written.
+func (d *daemon) config() string {
+	b, _ := os.ReadFile(d.file)
+	return string(b)
+}
+
 // run starts the process again, after kill.
 func (d *daemon) run() {
 	t := d.lab.t
@@ -169,7 +176,7 @@ func (d *daemon) kill(sig syscall.Signal) {
 	<-d.done
 }
 
-func (d *daemon) url(path string) string { return "http://" + d.lab.ip(10) + ":9060" + path }
+func (d *daemon) url(path string) string { return "http://" + d.lab.ip(d.lab.self) + ":9060" + path }
 
 func (d *daemon) get(path string) (int, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

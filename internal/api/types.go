@@ -16,6 +16,14 @@ type Status struct {
 	Sessions int       `json:"sessions"`
 	Backends []Backend `json:"backends"`
 	Names    []Name    `json:"names,omitempty"`
+	Store    *Store    `json:"store,omitempty"` // nil: sessions are counted in this instance alone
+}
+
+// Store is how it stands with the store that sessions are counted in.
+type Store struct {
+	Up    bool      `json:"up"`    // it answers
+	Exact bool      `json:"exact"` // limits hold over all instances together
+	Since time.Time `json:"since"` // it has been up, or not
 }
 
 // Name is one name among the servers.

@@ -28,6 +28,7 @@ import (
 	"mrcproxy/internal/recent"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
+	"mrcproxy/internal/store"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
 )
@@ -62,6 +63,7 @@ type App struct {
 	probing  locks            // of deep probes, by address
 	sessions *session.Table
 	journal  *journal.Journal // nil: none
+	together *together        // nil: nothing is counted with other instances
 	certs    *transport.Certificates
 	proxy    *proxy.Proxy
 	metrics  *metrics.Metrics
@@ -108,7 +110,17 @@ func New(o Options) (*App, error) {
 		a.journal = journal.New(journal.Options{Path: filepath.Join(cfg.DataDir, "sessions.db"), Table: a.sessions, Servers: a.bal, Log: a.log})
 		src.Journal = a.journal.Stats
 	}
+	if !cfg.Store.InMemory() {
+		src.Store = func() store.Stats { return a.together.store.Stats() }
+	}
 	a.metrics = metrics.New(src)
+	var admitter proxy.Admitter
+	if !cfg.Store.InMemory() {
+		if a.together, err = newTogether(a, cfg); err != nil {
+			return nil, err
+		}
+		admitter = a.together
+	}
 	secrets, err := secretsOf(cfg, a.log)
 	if err != nil {
 		return nil, err
@@ -127,7 +139,7 @@ func New(o Options) (*App, error) {
 	a.proxy, err = proxy.New(proxy.Options{
 		Listeners: listeners, Secrets: secrets, Balancer: calls{a}, Sessions: a.sessions, Observer: observer{a.metrics, a.log, a},
 		Log: a.log, Routing: routing(cfg), ConnectTimeout: cfg.Failover.ConnectTimeout,
-		ClientTLS: a.clientTLS, MaxConnections: cfg.Clients.MaxConnections,
+		ClientTLS: a.clientTLS, MaxConnections: cfg.Clients.MaxConnections, Admitter: admitter,
 	})
 	if err != nil {
 		return nil, err
@@ -184,6 +196,9 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return a.names.Run(ctx) })
 	g.Go(func() error { return a.attend(ctx) })
+	if a.together != nil {
+		g.Go(func() error { return a.together.Run(up) }) // INVITEs under way need it until SIP ends
+	}
 	if a.admin != nil {
 		g.Go(func() error { return a.admin.Run(up) })
 	}
@@ -268,6 +283,9 @@ func (a *App) reload(cause string) error {
 	a.names.Apply(namesOf(cfg))
 	a.proxy.SetRouting(routing(cfg))
 	a.sessions.SetLongest(cfg.Sessions.Max)
+	if a.together != nil {
+		a.together.store.SetRule(lossRule(cfg))
+	}
 	a.probeBackends(cfg)
 	a.cfg.Store(cfg)
 	a.changeLevel(cfg.Log, func() {

@@ -40,6 +40,9 @@ func (a *App) applySpec(s balancer.Spec, skipped []string) error {
 		}
 	}
 	a.skipped = skipped
+	if a.together != nil {
+		a.together.count()
+	}
 	return nil
 }
 

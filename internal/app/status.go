@@ -15,6 +15,10 @@ func (c control) Status() api.Status {
 	ready, why := c.Ready()
 	s := api.Status{Version: c.opts.Version, IDC: c.cfg.Load().IDC, Started: c.started, Now: time.Now(), Ready: ready, Why: why,
 		Sessions: c.sessions.Len(), Backends: c.Backends(false)}
+	if c.together != nil {
+		st := c.together.store.Stats()
+		s.Store = &api.Store{Up: st.Up, Exact: st.Exact, Since: st.Changed}
+	}
 	for _, st := range c.names.Stats() {
 		n := api.Name{Name: st.Name.String(), Addresses: st.Targets, LastSuccess: st.LastSuccess}
 		if st.Err != nil {

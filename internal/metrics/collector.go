@@ -22,6 +22,8 @@ var (
 		"1 if the backend is known to be up; 0 if it is down, draining or not probed yet.", backendLabels...)
 	stateDesc = desc("backend_state",
 		"1 for the state that the backend is in, 0 for the others.", "cluster", "idc", "backend", "state")
+	allSessionsDesc = desc("backend_sessions_all",
+		"The same over all instances, as far as this one knows.", backendLabels...)
 	backendSessionsDesc = desc("backend_sessions",
 		"Places taken at the backend: sessions, and INVITEs on the way to it.", backendLabels...)
 	capacityDesc = desc("backend_capacity",
@@ -40,7 +42,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{sessionsDesc, transactionsDesc, upDesc, stateDesc, backendSessionsDesc,
+	for _, d := range []*prometheus.Desc{sessionsDesc, transactionsDesc, upDesc, stateDesc, backendSessionsDesc, allSessionsDesc,
 		capacityDesc, weightDesc, pickedDesc, lookupsDesc, resolvedDesc, addressesDesc, journalUpDesc, journalSizeDesc, journalFailuresDesc} {
 		ch <- d
 	}
@@ -48,6 +50,10 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	for _, t := range transportSeries {
+		ch <- t.desc
+	}
+	ch <- admissionsDesc
+	for _, t := range storeSeries {
 		ch <- t.desc
 	}
 	for _, v := range c.counted() {
@@ -58,7 +64,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 // counted are the metrics that are told of events.
 func (c collector) counted() []prometheus.Collector {
 	return append(c.deep.all(), c.build, c.invites, c.failovers, c.late, c.dropped, c.ended, c.inviteDuration,
-		c.probeDuration, c.sessionDuration, c.attempts, c.changes, c.queueDuration, c.reloadOK, c.reloadAt)
+		c.probeDuration, c.sessionDuration, c.attempts, c.changes, c.queueDuration, c.admission, c.reloadOK, c.reloadAt)
 }
 
 // Collect implements prometheus.Collector.
@@ -99,6 +105,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			c.name(ch, n)
 		}
 	}
+	if c.src.Store != nil {
+		c.store(ch, c.src.Store())
+	}
 	for _, v := range c.counted() {
 		v.Collect(ch)
 	}
@@ -110,6 +119,7 @@ func (c collector) backend(ch chan<- prometheus.Metric, v balancer.BackendView) 
 		ch <- prometheus.MustNewConstMetric(d, kind, value, v.Cluster, v.IDC, v.URI)
 	}
 	send(backendSessionsDesc, prometheus.GaugeValue, float64(v.Sessions))
+	send(allSessionsDesc, prometheus.GaugeValue, float64(v.Sessions+v.Elsewhere))
 	if v.Removed {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
+	"mrcproxy/internal/store"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
 )
@@ -78,7 +79,10 @@ func over(b *balancer.Balancer) *Metrics {
 				Name: resolver.Name{Host: "asr.example.com", Port: 8060, Network: "tcp"}, Targets: 3, OK: 8, Failed: 2, LastSuccess: epoch,
 			}}
 		},
-		Journal:  func() journal.Stats { return journal.Stats{Up: true, Bytes: 16, Failures: 17} },
+		Journal: func() journal.Stats { return journal.Stats{Up: true, Bytes: 16, Failures: 17} },
+		Store: func() store.Stats {
+			return store.Stats{Up: true, Exact: true, Admitted: 1, Refused: 2, AloneAdmitted: 3, AloneRefused: 4, Losses: 5, Resets: 6}
+		},
 		Clusters: b.Clusters,
 		Health:   func(uint32) (health.Status, bool) { return health.Status{State: health.Up, Suspect: true}, true },
 		Queued:   func() map[string]int { return map[string]int{"ali": 5} },
@@ -95,6 +99,7 @@ func everything(t testing.TB, m *Metrics, b *balancer.Balancer) {
 	m.StateChanged(backend, health.Down)
 	b.Observe(backend, 4*time.Millisecond)
 	m.FailedOver("ali", "no_response")
+	m.Admission(time.Millisecond)
 	m.Dropped(proxy.DropMalformed)
 	m.Late(backend)
 	m.Unroutable("call", "agent")

@@ -18,6 +18,7 @@ import (
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
+	"mrcproxy/internal/store"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
 )
@@ -36,6 +37,7 @@ type Sources struct {
 	Health       func(backend uint32) (health.Status, bool)
 	Queued       func() map[string]int // by cluster
 	Journal      func() journal.Stats
+	Store        func() store.Stats
 
 	// For mrcproxy_build_info; they do not change.
 	Version, Revision, IDC string
@@ -59,6 +61,7 @@ type Metrics struct {
 	attempts        *prometheus.CounterVec
 	changes         *prometheus.CounterVec
 	queueDuration   *prometheus.HistogramVec
+	admission       prometheus.Histogram
 	reloadOK        prometheus.Gauge
 	reloadAt        prometheus.Gauge
 	deep            deepMetrics
@@ -74,9 +77,10 @@ type Metrics struct {
 // Buckets in seconds: an INVITE from a server's few milliseconds, over one and two first-response timeouts, to the 5 s
 // that FreeSWITCH must be answered in; a probe around its usual timeouts; a session from one prompt to half a shift.
 var (
-	inviteBuckets  = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 5}
-	probeBuckets   = []float64{0.002, 0.01, 0.05, 0.2, 1, 5}
-	sessionBuckets = []float64{1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400}
+	inviteBuckets    = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 5}
+	probeBuckets     = []float64{0.002, 0.01, 0.05, 0.2, 1, 5}
+	admissionBuckets = []float64{0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1}
+	sessionBuckets   = []float64{1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400}
 )
 
 // New makes the metrics with a registry of their own, which also has those of the Go runtime and the process.
@@ -99,6 +103,10 @@ func New(src Sources) *Metrics {
 			"Time that INVITEs have waited for a place, of those that waited.", inviteBuckets, "cluster"),
 		sessionDuration: histograms("session_duration_seconds",
 			"Time from a session's INVITE to its end.", sessionBuckets, "cluster"),
+		admission: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "store_admission_duration_seconds", Buckets: admissionBuckets,
+			Help: "Time that an INVITE waited for the store.",
+		}),
 		reloadOK: gauge("config_last_reload_successful", "1 if the last load of the configuration succeeded."),
 		reloadAt: gauge("config_last_reload_success_timestamp_seconds",
 			"When the configuration was last loaded with success."),

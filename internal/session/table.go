@@ -157,6 +157,18 @@ func (t *Table) Confirm(key uint64) bool {
 	return true
 }
 
+// Until tells when the session of that key ends unless it is refreshed, the zero time for never. false: there is none.
+func (t *Table) Until(key uint64) (at time.Time, ok bool) {
+	h := t.shard(key)
+	h.mu.Lock()
+	s := h.byKey[key]
+	h.mu.Unlock()
+	if s == nil {
+		return at, false
+	}
+	return s.Expires(), true
+}
+
 // End ends the session of that key: its lease is given back and OnEnd called. It reports whether there was one.
 func (t *Table) End(key uint64, why Reason) bool {
 	h := t.shard(key)

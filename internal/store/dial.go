@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -36,3 +37,7 @@ func Dial(s Server) Redis {
 	}
 	return Redis{Link: &client{redis.NewClient(o.Simple())}, Prefix: s.Prefix}
 }
+
+// Quiet keeps go-redis from printing to standard error what it also returns. It is for the whole process, before the first
+// Dial.
+func Quiet() { logging.Disable() }

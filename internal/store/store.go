@@ -261,6 +261,13 @@ func (s *Store) Hold(key uint64, pl *Place) {
 	s.nudge()
 }
 
+// Has reports whether the session of a key is counted.
+func (s *Store) Has(key uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leases[key] != nil
+}
+
 // Release gives back the place of a key, as many times as it was given.
 func (s *Store) Release(key uint64) {
 	s.mu.Lock()

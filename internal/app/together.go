@@ -1,0 +1,167 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mrcproxy/balancer"
+	"mrcproxy/config"
+	"mrcproxy/internal/session"
+	"mrcproxy/internal/store"
+	"mrcproxy/proxy"
+)
+
+// together is this instance among those that count their sessions together: it says to the store in pools and keys what
+// the balancer, the table of sessions and the engine say in leases, servers and sessions.
+type together struct {
+	a      *App
+	store  *store.Store
+	renew  time.Duration
+	placed sync.Map                                   // of string, the names of pools: *store.Place
+	pools  atomic.Pointer[map[pool]*balancer.Backend] // that are counted
+}
+
+type pool struct{ cluster, name string }
+
+var lossRules = map[config.OnStoreLoss]store.OnLoss{config.ShareLimits: store.Share, config.OpenLimits: store.Open, config.RejectOnALoss: store.Reject}
+
+func lossRule(c *config.Config) store.Rule {
+	return store.Rule{OnLoss: lossRules[c.OnStoreLoss], Instances: c.Instances}
+}
+
+var verdicts = map[store.Verdict]proxy.Verdict{store.Later: proxy.Later, store.Admitted: proxy.Admitted, store.Full: proxy.Full, store.Unchecked: proxy.Unchecked}
+
+func newTogether(a *App, c *config.Config) (*together, error) {
+	s := c.Store
+	server := store.Server{Addrs: s.Addrs, Master: s.Master, User: s.User, Password: s.Password, SentinelUser: s.SentinelUser, SentinelPassword: s.SentinelPassword, DB: s.DB, Prefix: s.Prefix}
+	if s.TLS {
+		server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+		if s.CA != "" {
+			pem, err := os.ReadFile(s.CA)
+			if err != nil {
+				return nil, fmt.Errorf("store: ca: %w", err)
+			}
+			server.TLS.RootCAs = x509.NewCertPool()
+			if !server.TLS.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("store: ca: %s has no certificate", s.CA)
+			}
+		}
+	}
+	t := &together{a: a, renew: s.Renew}
+	store.Quiet()
+	t.store = store.New(store.Options{
+		Redis: store.Dial(server), Timeout: s.Timeout, Renew: s.Renew, Rule: lossRule(c), Log: a.log,
+		Until: a.sessions.Until, Counted: t.counted, Waited: a.metrics.Admission,
+		Ended: func(key uint64) { a.sessions.End(key, session.Elsewhere) },
+	})
+	t.count()
+	t.store.Connect()
+	return t, nil
+}
+
+// Admit implements proxy.Admitter.
+func (t *together) Admit(l *balancer.Lease, key uint64, within time.Duration, done func(proxy.Verdict)) proxy.Verdict {
+	place, limits := t.place(l.Backend(), l.Limits())
+	v := t.store.Admit(key, place, limits, within, func(v store.Verdict) { done(verdicts[v]) })
+	if v == store.Later || v == store.Admitted {
+		l.OnRelease(func() { t.store.Release(key) })
+	}
+	return verdicts[v]
+}
+
+// Ended implements proxy.Admitter.
+func (t *together) Ended(server uint32, key uint64) {
+	if b := t.a.bal.Lookup(server); b != nil {
+		place, _ := t.place(b, b.Limits())
+		t.store.Ended(key, place)
+	}
+}
+
+// place is the pools of the limits, with their values. The server's own comes first, though it may have no limit: what
+// others have there is its load.
+func (t *together) place(b *balancer.Backend, all []balancer.Limit) (*store.Place, []int) {
+	own := b.Cluster() + " " + b.URI()
+	names, limits := []string{b.URI()}, []int{b.Capacity()}
+	for _, l := range all {
+		if l.Name == own {
+			continue
+		}
+		name := strings.TrimPrefix(strings.TrimPrefix(l.Name, b.Cluster()), " ")
+		if name == "" {
+			name = "licences"
+		}
+		names, limits = append(names, name), append(limits, l.Max)
+	}
+	id := b.Cluster() + "\x00" + strings.Join(names, "\x00")
+	if p, ok := t.placed.Load(id); ok {
+		return p.(*store.Place), limits
+	}
+	p, _ := t.placed.LoadOrStore(id, t.store.Place(b.Cluster(), names...))
+	return p.(*store.Place), limits
+}
+
+// count has the store count what there is now: the servers, and their limits.
+func (t *together) count() {
+	pools := map[pool]*balancer.Backend{}
+	var places []*store.Place
+	t.placed.Clear() // servers come and go under ever new addresses
+	for _, b := range t.a.bal.Backends() {
+		pools[pool{b.Cluster(), b.URI()}] = b
+		place, _ := t.place(b, b.Limits())
+		places = append(places, place)
+	}
+	t.pools.Store(&pools)
+	t.store.Count(places)
+}
+
+// counted takes in how many sessions others have at a server.
+func (t *together) counted(cluster, name string, elsewhere int) {
+	if b := (*t.pools.Load())[pool{cluster, name}]; b != nil {
+		t.a.bal.SetElsewhere(b, elsewhere)
+	}
+}
+
+// Run serves until ctx ends.
+func (t *together) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.store.Run(ctx) })
+	g.Go(func() error {
+		tick := time.NewTicker(t.renew)
+		defer tick.Stop()
+		for {
+			t.holdAll()
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// holdAll has every session counted that the store has not given a place itself: those from before a restart, and those of
+// other instances that have turned up here.
+func (t *together) holdAll() {
+	t.a.sessions.Each(func(s *session.Session) bool {
+		key := s.Key()
+		if t.store.Has(key) {
+			return true
+		}
+		place, _ := t.place(s.Backend(), s.Lease.Limits())
+		t.store.Hold(key, place)
+		if !s.Lease.OnRelease(func() { t.store.Release(key) }) {
+			t.store.Release(key)
+		}
+		return true
+	})
+}
