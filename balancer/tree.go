@@ -115,7 +115,10 @@ func (o *order) fix(i int) {
 	}
 	o.best[n], o.keys[i] = leaf, next
 	for n /= 2; n > 0; n /= 2 {
-		o.best[n] = o.better(o.best[2*n], o.best[2*n+1])
+		was, now := o.best[n], o.better(o.best[2*n], o.best[2*n+1])
+		if o.best[n] = now; now == was && now != int32(i) {
+			return // it was another before and is now: nothing changes above
+		}
 	}
 }
 

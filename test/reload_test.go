@@ -22,7 +22,7 @@ func (l *lab) farm(f farm) string {
 	}
 	slices.Sort(hosts)
 	s := l.head() + "failover: {t1: 500ms, first_response_timeout: 2s, answer_timeout: 2s}\nsessions: {bye_timeout: 8s}\nhealth: {interval: 500ms}\notherwise: {cluster: asr}\n" +
-		"clusters:\n  - name: asr\n    policy: weighted\n    groups:\n      - backends:\n"
+		"clusters:\n  - name: asr\n    policy: weighted\n    slow_start: {window: 0s}\n    groups:\n      - backends:\n"
 	for _, h := range hosts {
 		s += fmt.Sprintf("          - {uri: \"sip:%s:8060\"%s}\n", l.ip(h), f[h])
 	}
