@@ -20,6 +20,7 @@ MODEL_SEEDS ?= 50
 MODEL_STEPS ?= 10000
 SOAK      ?= 10m
 FLOOD     ?= 60s
+HELD      ?= 100000
 BENCH     ?= .
 ARGS      ?=
 
@@ -88,6 +89,9 @@ daemon: ## tests of the whole daemon, one package at a time
 
 soak: deps ## random faults over 8 servers for SOAK (10m)
 	MRCPROXY_SOAK=$(SOAK) go test -count=1 -timeout 0 -run TestSoak -v ./test/
+
+held: ## HELD (100000) sessions at once: memory, journal, restart, and what a call costs beside them
+	MRCPROXY_HELD=$(HELD) go test -count=1 -v -timeout $(TEST_TIMEOUT) -run 'TestHeld$$' ./test/
 
 flood: deps ## garbage and floods for FLOOD (60s); from a minute on, memory has to go back too
 	MRCPROXY_FLOOD=$(FLOOD) go test -count=1 -run TestFlood -v ./test/
