@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,6 +131,11 @@ func (b *builder) build(raw *rawConfig) *Config {
 		}
 	}
 	b.store(c, raw)
+	if raw.Drain != nil {
+		b.duration("drain.accept_for", &c.Drain.AcceptFor, raw.Drain.AcceptFor, 0)
+		b.duration("drain.timeout", &c.Drain.Timeout, raw.Drain.Timeout, 0)
+	}
+	b.handover(c, raw.Handover)
 	c.Clusters = b.clusters(c, raw.Clusters)
 	c.Routes = b.routes(raw.Routes)
 	b.otherwise(c, raw.Otherwise)
@@ -187,6 +193,21 @@ func (b *builder) dataDir(c *Config, raw *string) {
 	var err error
 	if c.DataDir, err = defaultDataDir(os.Geteuid() == 0); err != nil {
 		b.fail("data_dir", "%s", err)
+	}
+}
+
+// handover puts the socket into the data directory where nothing else is said.
+func (b *builder) handover(c *Config, raw *rawHandover) {
+	switch {
+	case raw == nil || raw.Socket == nil:
+		if c.DataDir != "" {
+			c.Handover.Socket = filepath.Join(c.DataDir, "handover.sock")
+		}
+	case *raw.Socket == "" || *raw.Socket == "off":
+	case !filepath.IsAbs(*raw.Socket):
+		b.fail("handover.socket", "must be an absolute path or off, not %q", *raw.Socket)
+	default:
+		c.Handover.Socket = *raw.Socket
 	}
 }
 

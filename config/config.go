@@ -28,6 +28,8 @@ type Config struct {
 	Failover Failover
 	Health   Health
 	Sessions Sessions
+	Drain    Drain
+	Handover Handover
 	// Store is where sessions are counted.
 	Store       Store
 	OnStoreLoss OnStoreLoss
@@ -195,6 +197,19 @@ const (
 	Release OnBackendDown = "release"
 	Bye     OnBackendDown = "bye"
 )
+
+// Drain says how a stop goes.
+type Drain struct {
+	// AcceptFor is how long new sessions are still taken after a stop was asked for.
+	AcceptFor time.Duration
+	// Timeout is how long, from then on, calls may wait for their answer.
+	Timeout time.Duration
+}
+
+// Handover is where a running process can be asked for its sockets; empty Socket: nowhere.
+type Handover struct {
+	Socket string
+}
 
 // Route sends what matches to a cluster. Routes are tried in order.
 type Route struct {

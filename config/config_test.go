@@ -53,6 +53,8 @@ func TestDefaults(t *testing.T) {
 		},
 		Health:    health,
 		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
+		Drain:     Drain{Timeout: 5 * time.Second},
+		Handover:  Handover{"/var/lib/test/handover.sock"},
 		Otherwise: Otherwise{Reject: 488}, OnStoreLoss: ShareLimits, Instances: 1,
 		Clusters: []Cluster{{
 			Name: "c", Policy: LeastLoad, Health: health, QueueLength: 100, SlowStart: 30 * time.Second, Panic: true,
@@ -66,7 +68,7 @@ func TestDefaults(t *testing.T) {
 	}
 	// Keys without values are not given.
 	empty := "idc:\nadvertise:\nsecret:\ndata_dir:\nadmin:\nlog:\n  level:\nclients: {}\nfailover:\nhealth:\n" +
-		"  up_codes:\nsessions:\nroutes:\notherwise:\n"
+		"  up_codes:\nsessions:\ndrain:\nhandover:\nroutes:\notherwise:\n"
 	if got := parse(t, empty+minimal); !reflect.DeepEqual(got, want) {
 		t.Errorf("with empty keys: got  %+v\nwant %+v", got, want)
 	}
@@ -112,6 +114,8 @@ func TestEverything(t *testing.T) {
 		Failover:  Failover{time.Second, time.Second, 2 * time.Second, 3, 4 * time.Second, 5 * time.Millisecond, time.Minute, 1300, 7 * time.Second},
 		Health:    base,
 		Sessions:  Sessions{90 * time.Minute, 2 * time.Second, Bye, false},
+		Drain:     Drain{3 * time.Second, 10 * time.Second},
+		Handover:  Handover{"/run/m.sock"},
 		Otherwise: Otherwise{Cluster: "b"},
 		Routes: []Route{
 			{Name: "one", Cluster: "a", Match: Match{

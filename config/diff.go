@@ -45,7 +45,7 @@ func NeedsRestart(old, new *Config) []string {
 // restartKeys are what is fixed when the sockets are opened and the logger is made.
 func restartKeys() []string {
 	return []string{"listen", "advertise", "secret", "data_dir", "tls.cert", "tls.key", "tls.client_auth", "tls.client_ca", "tls.server_ca",
-		"admin.listen", "admin.web_config", "log.format", "clients.max_connections", "failover.connect_timeout", "sessions.journal", "store"}
+		"admin.listen", "admin.web_config", "handover.socket", "log.format", "clients.max_connections", "failover.connect_timeout", "sessions.journal", "store"}
 }
 
 func topFields(c *Config) []field {
@@ -89,6 +89,9 @@ func topFields(c *Config) []field {
 		{"sessions.bye_timeout", short(c.Sessions.ByeTimeout)},
 		{"sessions.on_backend_down", string(c.Sessions.OnBackendDown)},
 		{"sessions.journal", strconv.FormatBool(c.Sessions.Journal)},
+		{"drain.accept_for", short(c.Drain.AcceptFor)},
+		{"drain.timeout", short(c.Drain.Timeout)},
+		{"handover.socket", c.Handover.Socket},
 		{"store", c.Store.String()},
 		{"on_store_loss", string(c.OnStoreLoss)},
 		{"instances", strconv.Itoa(c.Instances)},

@@ -55,10 +55,10 @@ func TestDiff(t *testing.T) {
 			[]string{
 				"listen: udp://10.1.0.5:5060, tcp://10.1.0.5:5060 -> tcp://[::1]:5060, udp://10.1.0.5:5060, tcp://10.1.0.5:5060", "advertise: (none) -> 10.0.0.1",
 				"data_dir: /var/lib/test -> /x", "admin.listen: 127.0.0.1:9060 -> (none)", "log.format: json -> console",
-				"failover.connect_timeout: 1s -> 2s", "otherwise.reject: 488 -> (none)", "otherwise.cluster: (none) -> ali",
+				"failover.connect_timeout: 1s -> 2s", "handover.socket: /var/lib/test/handover.sock -> /x/handover.sock", "otherwise.reject: 488 -> (none)", "otherwise.cluster: (none) -> ali",
 				"secret: changed",
 			},
-			[]string{"listen", "advertise", "secret", "data_dir", "admin.listen", "log.format", "failover.connect_timeout"}},
+			[]string{"listen", "advertise", "secret", "data_dir", "admin.listen", "handover.socket", "log.format", "failover.connect_timeout"}},
 		{"routes", []string{"name: tts", "name: mrcp", "BAIDU", "~^BAIDU", "\"=b\"", "c, X-B: d", "}}, cluster: baidu", "}, mrcp: true, user: \"=x\"}, cluster: ali"},
 			[]string{
 				"routes: removed tts", "routes: added mrcp", "routes[baidu].match.user_agent: BAIDU -> ~^BAIDU",

@@ -198,7 +198,7 @@ func TestExampleDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := []string{"idc", "listen", "advertise", "data_dir", "clients.allow"}
+	own := []string{"idc", "listen", "advertise", "data_dir", "handover.socket", "clients.allow"}
 	without := topFields(parse(t, minimal))
 	for i, f := range topFields(example) {
 		if !slices.Contains(own, f.key) && f != without[i] {

@@ -35,6 +35,8 @@ type rawConfig struct {
 	Failover  *rawFailover  `mapstructure:"failover"`
 	Health    *rawHealth    `mapstructure:"health"`
 	Sessions  *rawSessions  `mapstructure:"sessions"`
+	Drain     *rawDrain     `mapstructure:"drain"`
+	Handover  *rawHandover  `mapstructure:"handover"`
 	Routes    []rawRoute    `mapstructure:"routes"`
 	Otherwise *rawOtherwise `mapstructure:"otherwise"`
 	Clusters  []rawCluster  `mapstructure:"clusters"`
@@ -126,6 +128,15 @@ type rawSessions struct {
 	ByeTimeout *time.Duration `mapstructure:"bye_timeout"`
 	OnDown     *string        `mapstructure:"on_backend_down"`
 	Journal    *bool          `mapstructure:"journal"`
+}
+
+type rawDrain struct {
+	AcceptFor *time.Duration `mapstructure:"accept_for"`
+	Timeout   *time.Duration `mapstructure:"timeout"`
+}
+
+type rawHandover struct {
+	Socket *string `mapstructure:"socket"`
 }
 
 type rawRoute struct {

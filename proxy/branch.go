@@ -52,6 +52,16 @@ func (p *Proxy) parseBranch(text []byte) (b branchID, loop uint32, ok bool) {
 	return b, binary.BigEndian.Uint32(raw[13:]), true
 }
 
+// epochOf is the epoch of a branch that some process of ours wrote.
+func epochOf(text []byte) (epoch uint32, ok bool) {
+	if len(text) != branchLen || string(text[:len(mark)]) != mark {
+		return 0, false
+	}
+	var raw [4]byte
+	_, err := hex.Decode(raw[:], text[len(mark):len(mark)+8])
+	return binary.BigEndian.Uint32(raw[:]), err == nil
+}
+
 // loopHash covers what our routing reads of a request (RFC 5393 4.2.1), and Call-ID, tags and CSeq.
 func (p *Proxy) loopHash(m *message.Message, src netip.Addr) uint32 {
 	var h maphash.Hash
@@ -104,26 +114,7 @@ func (p *Proxy) looped(m *message.Message, src netip.Addr) bool {
 	return loop
 }
 
-// serverKey identifies the server transaction that a request belongs to (RFC 3261 17.2.3): branch, sent-by and method, ACK
-// and CANCEL under their INVITE's; for a branch without the magic cookie what RFC 2543 compared.
+// serverKey identifies the server transaction that a request belongs to in this process.
 func (p *Proxy) serverKey(m *message.Message, method message.Method) uint64 {
-	var h maphash.Hash
-	h.SetSeed(p.seed)
-	if branch := m.Bytes(m.Via.Branch); len(branch) > len(magic) && string(branch[:len(magic)]) == magic {
-		_, _ = h.Write(branch)
-		_, _ = h.Write(m.Bytes(m.Via.Host))
-		_, _ = h.Write([]byte{byte(m.Via.Port >> 8), byte(m.Via.Port)})
-	} else {
-		for _, s := range [...]message.Span{m.URI, m.FromTag, m.CallID.Value, m.Via.Value} {
-			_, _ = h.Write(m.Bytes(s))
-			_ = h.WriteByte(0)
-		}
-		_, _ = h.Write(binary.BigEndian.AppendUint32(nil, m.CSeqNumber))
-	}
-	if method == message.Other {
-		_, _ = h.Write(m.Bytes(m.MethodText))
-	} else {
-		_ = h.WriteByte(byte(method))
-	}
-	return h.Sum64() | 1
+	return keyOf(p.keySeed, m, method)
 }

@@ -21,6 +21,7 @@ type Routing struct {
 	Otherwise Otherwise
 	Failover  Failover
 	HangUp    bool // sessions that are set up now can be ended with Proxy.HangUp
+	Drain     Drain
 }
 
 // Route sends the INVITEs that match every condition given to a cluster. nil and empty are no condition.
@@ -62,6 +63,12 @@ type Failover struct {
 	TryingAfter   time.Duration
 	RetryAfter    time.Duration
 	Bye           time.Duration // how long a BYE may stay unanswered
+}
+
+// Drain says how a stop goes.
+type Drain struct {
+	AcceptFor time.Duration // how long new sessions are still taken
+	Timeout   time.Duration // from then on: how long requests may wait for their final response
 }
 
 // contains reports whether one of the prefixes has a; none given contains every address.

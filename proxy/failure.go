@@ -22,13 +22,17 @@ func (e errNoAnswer) Timeout() bool { return e.why == whyNoResponse || e.why == 
 
 // Unreachable takes an ICMP error (transport.Handler): the datagram's own head names the branch it was sent on (RFC 3261
 // 18.4).
-func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, _ error) {
+func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, why error) {
 	i := bytes.Index(head, []byte(mark))
 	if i < 0 || len(head) < i+branchLen {
 		return
 	}
-	id, loop, ok := p.parseBranch(head[i : i+branchLen])
+	branch := head[i : i+branchLen]
+	id, loop, ok := p.parseBranch(branch)
 	if !ok {
+		if e := p.elder.Load(); e != nil && e.sent(branch) {
+			e.Unreachable(head, to, why)
+		}
 		return
 	}
 	s := p.txs.ShardOf(id.id)
@@ -53,6 +57,9 @@ func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, _ error) {
 // long.
 func (p *Proxy) Closed(conn uint64, remote netip.AddrPort, err error) {
 	p.log.Debug("connection closed", zap.Uint64("conn", conn), zap.Stringer("remote", remote), zap.Error(err))
+	if e := p.elder.Load(); e != nil {
+		e.Closed(conn, remote, err) // it came from there, perhaps
+	}
 	p.sending.Lock() // a connection may be refused before Send's caller knows its id
 	_, used := p.used.LoadAndDelete(conn)
 	p.sending.Unlock()

@@ -108,6 +108,7 @@ func newLab(t testing.TB, s setup) *lab {
 		Routes: []Route{{Name: "all", Cluster: "asr"}},
 		Failover: Failover{FirstResponse: 500 * time.Millisecond, Answer: time.Second, Deadline: 4 * time.Second, MaxAttempts: 5, T1: 100 * time.Millisecond,
 			TryingAfter: 150 * time.Millisecond, RetryAfter: 5 * time.Second, Bye: 2 * time.Second},
+		Drain: Drain{Timeout: time.Second},
 	}
 	if s.routing != nil {
 		s.routing(r)

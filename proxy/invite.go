@@ -41,7 +41,7 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 		p.absorb(pr)
 		return
 	}
-	if p.stopping.Load() {
+	if p.refusing.Load() {
 		p.turnAway(w, from)
 		return
 	}

@@ -66,11 +66,12 @@ const (
 	DropSend                        // could not be sent
 	DropFraming                     // a stream that could not be framed
 	DropPanic                       // a bug of ours
+	DropStopping                    // a new session while we stop
 	dropReasons
 )
 
 var dropNames = [dropReasons]string{"malformed", "forbidden", "no_dialog", "no_route", "stray_response", "max_forwards", "loop", "extension",
-	"rate", "overload", "send_failed", "framing", "panic"}
+	"rate", "overload", "send_failed", "framing", "panic", "stopping"}
 
 // String is the reason as metrics spell it.
 func (r DropReason) String() string { return dropNames[r] }

@@ -11,6 +11,7 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,7 @@ type Listener struct {
 	Advertise netip.Addr
 	TLS       *tls.Config // a TLS listener's certificates
 	Readers   int         // sockets that share a UDP listener's work; 1 when 0
+	Inherited []*os.File  // its sockets, where another process opened them
 }
 
 // Options make a Proxy; all but the numbers, and what nil is said to stand for, must be given.
@@ -59,6 +61,9 @@ type Options struct {
 	ConnectTimeout  time.Duration                    // of a TCP connect; transport's default when 0
 	MaxTransactions int                              // at a time, the absorbing ones too; 1<<20 when 0
 	MaxKept         int                              // bytes of messages that transactions keep before none is opened any more; 256 MiB when 0
+
+	// Heir says that others hold the sockets, too, and will read what we leave unread when we stop.
+	Heir bool
 }
 
 // Proxy is the engine. All its exported methods are safe for concurrent use.
@@ -79,10 +84,17 @@ type Proxy struct {
 	workers   sync.Pool // of *worker
 	seed      maphash.Seed
 	epoch     uint32
+	keySeed   uint64 // of serverKey
 	base      time.Time
-	stopping  atomic.Bool
+	stopping  atomic.Bool // OPTIONS says 503
+	refusing  atomic.Bool // and INVITE, too
+	elder     atomic.Pointer[elder]
+	left      chan struct{} // closed when a successor has the sockets
+	ticked    atomic.Int64  // when the timers were last looked at, of now
+	set       *transport.Set
 	used      sync.Map     // ids of connections that requests were sent on
 	sending   sync.RWMutex // held for reading from a stream's Send to the noting of its connection in used
+	hangUpAll func()       // those that are left after Leave
 	run       func(context.Context) error
 	close     func() error
 	stats     func() transport.Stats
@@ -111,12 +123,13 @@ func New(o Options) (*Proxy, error) {
 	p := newProxy(o)
 	to := transport.Options{Handler: p, Log: o.Log, ConnectTimeout: o.ConnectTimeout, ClientTLS: o.ClientTLS, MaxConnsPerSource: o.MaxConnections}
 	for _, l := range o.Listeners {
-		to.Listeners = append(to.Listeners, transport.Listener{Proto: l.Proto, Addr: l.Bind, TLS: l.TLS, Readers: l.Readers})
+		to.Listeners = append(to.Listeners, transport.Listener{Proto: l.Proto, Addr: l.Bind, TLS: l.TLS, Readers: l.Readers, Inherited: l.Inherited})
 	}
 	set, err := transport.Listen(to)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	p.set, p.hangUpAll = set, set.CloseStreams
 	p.attach(set, set.Addr)
 	p.run, p.close, p.stats, p.ready = set.Run, set.Close, set.Stats, set.Ready()
 	return p, nil
@@ -131,7 +144,8 @@ func newProxy(o Options) *Proxy {
 	}
 	p := &Proxy{
 		opts: o, log: o.Log, keys: newKeys(o.Secrets), bal: o.Balancer, admitter: o.Admitter, sessions: o.Sessions, obs: o.Observer,
-		seed: maphash.MakeSeed(), epoch: rand.Uint32(), base: time.Now(),
+		seed: maphash.MakeSeed(), epoch: rand.Uint32(), keySeed: rand.Uint64(), base: time.Now(),
+		left: make(chan struct{}),
 	}
 	p.txs = transaction.NewTable[tx](o.MaxTransactions, o.MaxKept, 0)
 	p.queues.by = make(map[string]*queue)
@@ -177,6 +191,12 @@ func (p *Proxy) Stopping() bool { return p.stopping.Load() }
 // Transactions is the number of transactions held, absorbing ones included.
 func (p *Proxy) Transactions() int { return p.txs.Len() }
 
+// Alive reports whether the engine has got round to its timers, and so through the locks of all its transactions, within
+// that time.
+func (p *Proxy) Alive(within time.Duration) bool {
+	return p.now()-p.ticked.Load() <= within.Milliseconds()
+}
+
 // Ready is closed when Run serves: requests of ours can be sent from then on.
 func (p *Proxy) Ready() <-chan struct{} { return p.ready }
 
@@ -189,7 +209,8 @@ func (p *Proxy) Close() error { return p.close() }
 // tick is the resolution of the timers.
 const tick = 10 * time.Millisecond
 
-// Run serves until ctx ends, and then for as long as requests without a final response need to get one, a second at most.
+// Run serves until ctx ends, or a successor has the sockets, and then for as long as what is under way needs; Drain says
+// how long that is at most.
 func (p *Proxy) Run(ctx context.Context) error {
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -201,6 +222,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			p.windDown(serving)
+		case <-p.left:
+			p.depart(serving, ctx)
 		case <-serving.Done():
 		}
 		return nil
@@ -219,7 +242,8 @@ func (p *Proxy) timers(ctx context.Context) error {
 		}
 		p.txs.Tick(p.now(), p.fire)
 		p.serveQueues()
-		if n%100 == 0 {
+		p.ticked.Store(p.now())
+		if n%100 == 0 && !p.hasLeft() {
 			p.sessions.Tick()
 		}
 	}

@@ -15,6 +15,10 @@ import (
 // request is RFC 3261 16.3 (validation) and 16.4 (route information); then one of relay, invite, or an answer of ours.
 func (p *Proxy) request(w *worker, from transport.Flow) {
 	m := &w.m
+	if e := p.elder.Load(); e != nil && e.asks(m) {
+		e.Receive(m.Raw, from)
+		return
+	}
 	route, err := p.routeSet(w)
 	if err != nil {
 		p.malformed(w, from, err)

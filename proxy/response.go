@@ -12,10 +12,14 @@ import (
 )
 
 // response is RFC 3261 16.7. A response that belongs to no branch of ours is dropped (RFC 6026 7.3).
-func (p *Proxy) response(w *worker, _ transport.Flow) {
+func (p *Proxy) response(w *worker, from transport.Flow) {
 	m := &w.m
 	id, loop, ok := p.parseBranch(m.Bytes(m.Via.Branch))
 	if !ok {
+		if e := p.elder.Load(); e != nil && e.sent(m.Bytes(m.Via.Branch)) {
+			e.Receive(m.Raw, from)
+			return
+		}
 		p.obs.Dropped(DropStray)
 		return
 	}
@@ -212,6 +216,7 @@ func (p *Proxy) relayResponse(s *shard, w *worker, pr *pair, now transaction.Tim
 func (p *Proxy) follow(m *message.Message, d *tx) {
 	good := m.Status < 300
 	switch {
+	case d.over:
 	case d.method == message.Bye:
 		if !p.ended(d, byeReason(d.toServer)) && good {
 			p.sessions.EndUnknown(d.session, d.server, p.learned(m, d.client()))

@@ -9,22 +9,21 @@ import (
 	"mrcproxy/proxy/transport"
 )
 
-// stopGrace is how long a stop waits for the answers to requests that are under way; stopSettle how long it waits after the
-// last of them, for the ACK: a server whose 2xx is not ACKed ends the session, and a connection that is closed while the peer
-// writes may lose what it has not read.
-const (
-	stopGrace  = time.Second
-	stopSettle = 100 * time.Millisecond
-)
+// stopSettle is how long a stop waits after the last answer, for its ACK: a server whose 2xx is not ACKed ends the session,
+// and a connection that is closed while the peer writes may lose what it has not read.
+const stopSettle = 100 * time.Millisecond
 
 const whyStopping = "stopping"
 
 // windDown ends what must not be left to a successor, who knows nothing of it: requests without a final response. They are
-// given stopGrace; then we answer them, since a client that has seen a provisional response waits for ever.
+// given Drain.Timeout; then we answer them, since a client that has seen a provisional response waits for ever. Requests in a
+// dialog are served to the end.
 func (p *Proxy) windDown(ctx context.Context) {
 	p.stopping.Store(true)
 	t := time.NewTicker(tick)
 	defer t.Stop()
+	drain := p.routing.Load().Drain
+	p.refusing.Store(drain.AcceptFor <= 0)
 	start := time.Now()
 	for quiet := start; ; {
 		var now time.Time
@@ -33,14 +32,20 @@ func (p *Proxy) windDown(ctx context.Context) {
 			return
 		case now = <-t.C:
 		}
-		waiting, late := p.unanswered() > 0, now.Sub(start) > stopGrace
+		closing := now.Sub(start) - drain.AcceptFor
+		if closing < 0 {
+			quiet = now
+			continue
+		}
+		p.refusing.Store(true)
+		waiting, late := p.unanswered() > 0, closing > drain.Timeout
 		if waiting {
 			quiet = now
 		}
 		if waiting && late {
 			p.txs.Each(p.cutOff)
 		}
-		if now.Sub(quiet) > stopSettle || now.Sub(start) > stopGrace+2*stopSettle {
+		if now.Sub(quiet) > stopSettle || closing > drain.Timeout+2*stopSettle {
 			return
 		}
 	}
@@ -84,10 +89,10 @@ func (p *Proxy) cutOff(s *shard, pr *pair) {
 	p.arm(s, pr)
 }
 
-// turnAway is for a new INVITE while we stop. Over UDP the client sends it again, which our successor may be there to take;
-// over TCP it does not.
+// turnAway is for a new INVITE while we stop: 503, so that its client goes elsewhere at once (RFC 3261 21.5.4). Where an heir
+// will read our sockets, one over UDP is left unanswered: its client sends it again, and the heir takes it.
 func (p *Proxy) turnAway(w *worker, from transport.Flow) {
-	if from.Proto.Reliable() {
-		p.reply(w, from, 503, "Retry-After: 5\r\n")
+	if from.Proto.Reliable() || !p.opts.Heir {
+		p.refuse(w, from, 503, "Retry-After: 5\r\n", DropStopping)
 	}
 }

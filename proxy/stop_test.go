@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestStop: what is under way when we stop gets its answer; what is new is left to a successor.
+// TestStop: what is under way when we stop gets its answer; what is new is refused, or left to an heir.
 func TestStop(t *testing.T) {
 	stop := func(l *lab) chan time.Duration {
 		gone := make(chan time.Duration, 1)
@@ -49,12 +49,23 @@ func TestStop(t *testing.T) {
 		srv.answer(in, "180 Ringing")
 		c.recv("180")
 		gone := stop(l)
-		// New ones: by TCP they are refused, by UDP the client sends them again, to whoever then is there.
-		c.send(c.request("fs-recog-tcp-01-INVITE").set("Call-ID", "new").branch("new"))
-		c.recv("503")
+		// New ones: an heir takes them by UDP, when the client sends them again; by TCP it does not.
+		again := c.request("fs-recog-tcp-01-INVITE").set("Call-ID", "new").branch("new")
 		u := l.udp(freeswitch)
-		u.invite("fs-recog-udp-01-INVITE")
-		u.none()
+		for _, heir := range []bool{false, true} {
+			l.p.opts.Heir = heir
+			c.send(again)
+			if m := c.recv("503"); m.get("Retry-After") != "5" {
+				t.Errorf("no Retry-After in\n%s", m)
+			}
+			u.invite("fs-recog-udp-01-INVITE")
+			if heir {
+				u.none()
+			} else {
+				u.recv("503")
+			}
+		}
+		l.wantDropped(DropStopping, 3)
 		if at := <-gone; at > 1300*time.Millisecond {
 			t.Errorf("took %v", at)
 		}
@@ -72,6 +83,44 @@ func TestStop(t *testing.T) {
 		<-stop(l)
 		c.recv("481 BYE")
 		for srv.next() != nil {
+		}
+	})
+}
+
+// TestStopAcceptsFor: new sessions are taken for as long as is said; from then on those under way are given their time. OPTIONS
+// is 503 from the beginning, and requests in a dialog are served to the end.
+func TestStopAcceptsFor(t *testing.T) {
+	inLab(t, setup{routing: func(r *Routing) { r.Drain = Drain{AcceptFor: 3 * time.Second, Timeout: 10 * time.Second} }}, func(l *lab) {
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		gone := make(chan time.Duration, 1)
+		go func() {
+			l.p.windDown(context.Background())
+			gone <- time.Since(l.start)
+		}()
+		l.until(2 * time.Second)
+		c.send(c.request("fs-recog-udp-01-INVITE").rename("OPTIONS").branch("ping"))
+		c.recv("503 OPTIONS")
+		d := l.call(c, srv)
+		l.until(2900 * time.Millisecond)
+		c.send(c.request("fs-recog-udp-01-INVITE").set("Call-ID", "late").branch("late"))
+		late := srv.recv("INVITE")
+		srv.answer(late, "180 Ringing")
+		c.recv("180")
+		l.until(3100 * time.Millisecond)
+		c.send(c.request("fs-recog-udp-01-INVITE").set("Call-ID", "too-late").branch("too-late"))
+		c.recv("503")
+		d.bye()
+		l.until(3500 * time.Millisecond)
+		srv.answer(late, "486 Busy Here")
+		srv.recv("ACK")
+		c.recv("486")
+		if at := <-gone; at > 4*time.Second {
+			t.Errorf("took %v", at)
+		}
+		for c.next() != nil { // the 486 again: it is not ACKed
+		}
+		l.until(40 * time.Second)
+		for c.next() != nil {
 		}
 	})
 }

@@ -91,12 +91,20 @@ func (l *lab) head() string {
 
 // daemon is a running mrcproxy.
 type daemon struct {
+	*process
 	lab  *lab
-	cmd  *exec.Cmd
 	file string
 	log  string
+
+	env   []string   // beside the test's own
+	files []*os.File // passed as a service manager does (sd_listen_fds(3))
+}
+
+// process is one run of it.
+type process struct {
+	cmd  *exec.Cmd
 	done chan struct{}
-	err  error
+	err  error // when done is closed
 }
 
 // start writes the configuration and runs the daemon, until it is ready.
@@ -112,7 +120,7 @@ func (l *lab) start(yaml string) *daemon {
 func (l *lab) prepare() *daemon {
 	d := &daemon{lab: l, file: filepath.Join(l.dir, "mrcproxy.yaml"), log: filepath.Join(l.dir, "log")}
 	l.t.Cleanup(func() {
-		if d.cmd != nil {
+		if d.process != nil {
 			d.kill(syscall.SIGKILL)
 		}
 		if l.t.Failed() {
@@ -139,8 +147,8 @@ func (d *daemon) config() string {
 	return string(b)
 }
 
-// run starts the process again, after kill.
-func (d *daemon) run() {
+// run starts the process again, after kill, with further arguments if there are any.
+func (d *daemon) run(args ...string) {
 	t := d.lab.t
 	t.Helper()
 	out, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -148,16 +156,22 @@ func (d *daemon) run() {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	d.cmd = exec.Command(d.lab.binary, "serve", "-c", d.file)
+	command := append([]string{d.lab.binary, "serve", "-c", d.file}, args...)
+	env := append(os.Environ(), d.env...)
+	if len(d.files) > 0 {
+		command = append([]string{"/bin/sh", "-c", `export LISTEN_PID=$$; exec "$0" "$@"`}, command...)
+		env = append(env, fmt.Sprintf("LISTEN_FDS=%d", len(d.files)))
+	}
+	d.process = &process{cmd: exec.Command(command[0], command[1:]...), done: make(chan struct{})}
+	d.cmd.Env, d.cmd.ExtraFiles = env, d.files
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	d.done = make(chan struct{})
-	go func(c *exec.Cmd, done chan struct{}) {
-		d.err = c.Wait()
-		close(done)
-	}(d.cmd, d.done)
+	go func(p *process) {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}(d.process)
 	d.await("the daemon answers", 15*time.Second, func() bool {
 		select {
 		case <-d.done:
@@ -171,9 +185,9 @@ func (d *daemon) run() {
 }
 
 // kill ends the process with a signal and waits for it.
-func (d *daemon) kill(sig syscall.Signal) {
-	_ = d.cmd.Process.Signal(sig)
-	<-d.done
+func (p *process) kill(sig syscall.Signal) {
+	_ = p.cmd.Process.Signal(sig)
+	<-p.done
 }
 
 func (d *daemon) url(path string) string { return "http://" + d.lab.ip(d.lab.self) + ":9060" + path }

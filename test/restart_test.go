@@ -145,7 +145,7 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 			l := newLab(t)
 			soon := l.simServer(21, sim.ServerOptions{AnswerAfter: 500 * time.Millisecond})
 			never := l.simServer(22, sim.ServerOptions{})
-			d := l.start(patient(l.cluster(l.group("a", l.uri(21, network), l.uri(22, network)))))
+			d := l.start("drain: {timeout: 1s}\n" + patient(l.cluster(l.group("a", l.uri(21, network), l.uri(22, network)))))
 			d.await("the servers are up", 5*time.Second, func() bool { return d.up() == 2 })
 			never.SetFault(sim.Slow)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -4,28 +4,36 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"mrcproxy/config"
 	"mrcproxy/internal/app"
+	"mrcproxy/internal/systemd"
 )
 
 func serve() *cobra.Command {
 	var file string
+	var takeover bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the proxy",
-		Long:  "Run the proxy until SIGINT or SIGTERM. SIGHUP, or a change of the file, reloads the configuration.",
-		Args:  cobra.NoArgs,
+		Long: "Run the proxy until SIGINT or SIGTERM. SIGHUP, or a change of the file, reloads the configuration. SIGUSR2 runs the\n" +
+			"binary again with --takeover: an upgrade.",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runServe(c.Context(), file)
+			return runServe(c.Context(), file, takeover)
 		},
 	}
 	configFlag(c, &file)
+	c.Flags().BoolVar(&takeover, "takeover", false, "take the sockets of the process that runs, if one does, without a message lost; it then ends")
 	return c
 }
 
@@ -33,7 +41,16 @@ func configFlag(c *cobra.Command, file *string) {
 	c.Flags().StringVarP(file, "config", "c", "/etc/mrcproxy/mrcproxy.yaml", "configuration file")
 }
 
-func runServe(ctx context.Context, file string) error {
+func runServe(ctx context.Context, file string, takeover bool) error {
+	notify, err := systemd.NewNotifier()
+	if err != nil {
+		return err
+	}
+	defer notify.Close()
+	passed, err := systemd.Sockets()
+	if err != nil {
+		return err
+	}
 	first, err := config.Load(file)
 	if err != nil {
 		return err
@@ -46,13 +63,14 @@ func runServe(ctx context.Context, file string) error {
 	a, err := app.New(app.Options{
 		Load:  func() (*config.Config, error) { return config.Load(file) },
 		Watch: file, Log: log, Level: level, Version: version, Revision: revision(),
+		Takeover: takeover, Sockets: passed, Notify: notify, Watchdog: systemd.Watchdog(),
 	})
 	if err != nil {
 		return err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2)
+	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -60,12 +78,46 @@ func runServe(ctx context.Context, file string) error {
 			select {
 			case <-ctx.Done():
 				return
-			case <-hup:
-				_ = a.Reload("SIGHUP") // logged there
+			case s := <-signals:
+				if s == syscall.SIGUSR2 {
+					upgrade(log)
+				} else {
+					_ = a.Reload("SIGHUP") // logged there
+				}
 			}
 		}
 	}()
 	return a.Run(ctx)
+}
+
+// upgrade runs what now is at our path, with our arguments, to take over from us. Should it fail at that, we go on.
+func upgrade(log *zap.Logger) {
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		log.Error("upgrade", zap.Error(err))
+		return
+	}
+	args := os.Args[1:]
+	if !slices.Contains(args, "--takeover") {
+		args = append(slices.Clone(args), "--takeover")
+	}
+	c := exec.Command(path, args...)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "WATCHDOG_PID=") { // it is to be the new process
+			c.Env = append(c.Env, v)
+		}
+	}
+	if err := c.Start(); err != nil {
+		log.Error("upgrade", zap.Error(err))
+		return
+	}
+	log.Info("upgrade: the new process starts", zap.String("path", path), zap.Int("pid", c.Process.Pid))
+	go func() {
+		if err := c.Wait(); err != nil {
+			log.Error("upgrade: the new process has ended", zap.Error(err))
+		}
+	}()
 }
 
 // revision is the commit that the binary was built from, where the build knows it.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,8 +19,11 @@ import (
 // Options say what is served. The path of what is nil does not exist, but for Ready. The functions may be called
 // concurrently.
 type Options struct {
-	Listen  string       // "IP:port" or ":port"; port 0 lets the kernel choose
-	Metrics http.Handler // GET /metrics
+	Listen string // "IP:port" or ":port"; port 0 lets the kernel choose
+	// Inherited is a listener that another process opened, used if it has the address that Listen says; nil: there is none. Its
+	// owner closes it.
+	Inherited *os.File
+	Metrics   http.Handler // GET /metrics
 	// Ready reports whether sessions can be taken, and if not, why; nil: always.
 	Ready func() (bool, string)
 	// Reload loads the configuration anew. The text of its error is for the operator who asked.
@@ -79,7 +84,7 @@ func Listen(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin: log: %w", err)
 	}
-	ln, err := net.Listen("tcp", o.Listen)
+	ln, err := o.listen()
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
@@ -100,6 +105,34 @@ func Listen(o Options) (*Server, error) {
 	}}
 	s.http.RegisterOnShutdown(stop)
 	return s, nil
+}
+
+func (o Options) listen() (net.Listener, error) {
+	want, err := net.ResolveTCPAddr("tcp", o.Listen)
+	if err != nil {
+		return nil, err
+	}
+	if o.Inherited != nil {
+		ln, err := net.FileListener(o.Inherited)
+		if err != nil {
+			return nil, err
+		}
+		if have, ok := ln.Addr().(*net.TCPAddr); ok && have.Port == want.Port && (have.IP.Equal(want.IP) || have.IP.IsUnspecified() && want.IP == nil) {
+			return ln, nil
+		}
+		_ = ln.Close()
+	}
+	return net.Listen("tcp", o.Listen)
+}
+
+// Socket is the listener's, for another process to take over; nil when it has none to give.
+func (s *Server) Socket() syscall.RawConn {
+	if tcp, ok := s.ln.(*net.TCPListener); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			return raw
+		}
+	}
+	return nil
 }
 
 // Addr is the address bound.

@@ -22,6 +22,7 @@ import (
 	"mrcproxy/health/probe"
 	"mrcproxy/internal/admin"
 	"mrcproxy/internal/api"
+	"mrcproxy/internal/handover"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/metrics"
 	"mrcproxy/internal/operator"
@@ -29,6 +30,7 @@ import (
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
 	"mrcproxy/internal/store"
+	"mrcproxy/internal/systemd"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
 )
@@ -45,6 +47,11 @@ type Options struct {
 	Level    *zap.AtomicLevel // of Log, for log.level in a reload; nil: it stays
 	Version  string
 	Revision string
+
+	Takeover bool              // take the sockets of a running process, if there is one
+	Sockets  []systemd.Socket  // passed by the service manager
+	Notify   *systemd.Notifier // the service manager; nil: there is none
+	Watchdog time.Duration     // within which it wants signs of life; 0: never
 }
 
 // App is one daemon.
@@ -68,9 +75,15 @@ type App struct {
 	proxy    *proxy.Proxy
 	metrics  *metrics.Metrics
 	admin    *admin.Server
-	recent   *recent.Log
-	reloads  atomic.Pointer[reloaded]
-	started  time.Time
+	found    *sockets         // that were open before us
+	heirs    *handover.Server // for who comes after us; nil: nobody can
+	left     chan struct{}    // closed when a successor has the sockets
+
+	journalOut  chan struct{} // asks keepJournal to give the file up, and back
+	journalOver chan struct{} // keepJournal has returned
+	recent      *recent.Log
+	reloads     atomic.Pointer[reloaded]
+	started     time.Time
 
 	book        *operator.Book
 	steering    sync.Mutex // one server's state is found and set at a time
@@ -88,7 +101,8 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	now := time.Now()
-	a := &App{opts: o, log: o.Log, bal: balancer.New(), started: now, deeps: health.NewSchedule(), recent: recent.New(now)}
+	a := &App{opts: o, log: o.Log, bal: balancer.New(), started: now, deeps: health.NewSchedule(), recent: recent.New(now),
+		left: make(chan struct{}), journalOut: make(chan struct{}), journalOver: make(chan struct{})}
 	if a.book, err = operator.Open(operatorFile(cfg)); err != nil {
 		return nil, err
 	}
@@ -128,9 +142,12 @@ func New(o Options) (*App, error) {
 	if a.certs, err = transport.LoadCertificates(certificateFiles(cfg)); err != nil {
 		return nil, err
 	}
+	if a.found, err = findSockets(cfg, o.Takeover, o.Sockets, a.log); err != nil {
+		return nil, err
+	}
 	var listeners []proxy.Listener
 	for i, l := range cfg.Listen {
-		pl := proxy.Listener{Proto: proxy.ProtoOf(l.Network), Bind: l.Addr, Advertise: cfg.Advertised(i), Readers: l.Readers}
+		pl := proxy.Listener{Proto: proxy.ProtoOf(l.Network), Bind: l.Addr, Advertise: cfg.Advertised(i), Readers: l.Readers, Inherited: a.found.listener(i)}
 		if l.Network == "tls" {
 			pl.TLS = a.certs.ServerConfig()
 		}
@@ -140,19 +157,19 @@ func New(o Options) (*App, error) {
 		Listeners: listeners, Secrets: secrets, Balancer: calls{a}, Sessions: a.sessions, Observer: observer{a.metrics, a.log, a},
 		Log: a.log, Routing: routing(cfg), ConnectTimeout: cfg.Failover.ConnectTimeout,
 		ClientTLS: a.clientTLS, MaxConnections: cfg.Clients.MaxConnections, Admitter: admitter,
+		Heir: a.found.heir,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if a.journal != nil {
-		a.journal.Open()
-		a.sessions.Tick() // those that are over by now
+	if a.journal != nil && a.found.before == nil {
+		a.openJournal()
 	}
 	a.health = health.NewRunner(health.Options{Prober: probe.Options{Sender: sender{a.proxy}}, OnChange: a.healthChanged, OnProbe: a.probed})
 	a.probeBackends(cfg)
 	if cfg.Admin.Listen != "" {
 		a.admin, err = admin.Listen(admin.Options{
-			Listen: cfg.Admin.Listen, Metrics: a.metrics.Handler(), Ready: a.Ready, Probe: a.serveProbe, Log: a.log,
+			Listen: cfg.Admin.Listen, Inherited: a.found.admin(), Metrics: a.metrics.Handler(), Ready: a.Ready, Probe: a.serveProbe, Log: a.log,
 			Reload: func(context.Context) error { return a.Reload("http") },
 			Daemon: control{a}, Events: a.recent, WebConfig: cfg.Admin.WebConfig, Token: func() string { return a.cfg.Load().Admin.Token },
 		})
@@ -160,13 +177,18 @@ func New(o Options) (*App, error) {
 			return nil, errors.Join(err, a.proxy.Close())
 		}
 	}
+	a.found.rest()
+	a.offer(cfg.Handover.Socket)
 	a.metrics.Reloaded(true, now)
 	a.reloads.Store(&reloaded{loaded: now, last: api.Reload{At: now, OK: true, Cause: "start", Changes: []string{}, NeedsRestart: []string{}}})
 	return a, nil
 }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends, or a successor has taken over and nothing is under way here any more.
 func (a *App) Run(ctx context.Context) error {
+	if err := a.takeOver(); err != nil {
+		return errors.Join(err, a.proxy.Close())
+	}
 	cfg := a.cfg.Load()
 	fields := []zap.Field{zap.String("version", a.opts.Version), zap.String("idc", cfg.IDC)}
 	for i := range cfg.Listen {
@@ -177,33 +199,55 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.log.Info("serving", fields...)
 	g, ctx := errgroup.WithContext(ctx)
-	up, end := context.WithCancel(context.WithoutCancel(ctx)) // HTTP outlives SIP, to say that we stop
+	sip, over := context.WithCancel(context.WithoutCancel(ctx)) // while the engine runs, which is longer
+	http, hangUp := context.WithCancel(sip)                     // HTTP says that we stop, until a successor has its socket
+	alone, leave := context.WithCancel(ctx)                     // until a successor has the sockets
 	g.Go(func() error {
-		defer end()
+		defer over()
 		return a.proxy.Run(ctx)
+	})
+	g.Go(func() error {
+		defer leave()
+		defer hangUp()
+		select {
+		case <-a.left:
+			return nil
+		case <-ctx.Done():
+			a.opts.Notify.Stopping()
+			<-sip.Done()
+		case <-sip.Done():
+		}
+		return nil
 	})
 	g.Go(func() error {
 		select {
 		case <-a.proxy.Ready(): // a probe by TCP would fail before
-			g.Go(func() error { return a.deeps.Run(ctx) })
-			return a.health.Run(ctx)
+			g.Go(func() error { return a.deeps.Run(alone) })
+			return a.health.Run(alone)
 		case <-ctx.Done():
 			return nil
 		}
 	})
 	if a.journal != nil {
-		g.Go(func() error { return a.journal.Run(up) })
+		g.Go(func() error { return a.keepJournal(sip) })
 	}
-	g.Go(func() error { return a.names.Run(ctx) })
-	g.Go(func() error { return a.attend(ctx) })
+	g.Go(func() error { return a.names.Run(alone) })
+	g.Go(func() error { return a.attend(alone) })
 	if a.together != nil {
-		g.Go(func() error { return a.together.Run(up) }) // INVITEs under way need it until SIP ends
+		g.Go(func() error { return a.together.Run(sip) }) // INVITEs under way need it until SIP ends
 	}
 	if a.admin != nil {
-		g.Go(func() error { return a.admin.Run(up) })
+		g.Go(func() error { return a.admin.Run(http) })
 	}
 	if a.opts.Watch != "" {
-		g.Go(func() error { return a.watch(ctx, a.opts.Watch) })
+		g.Go(func() error { return a.watch(alone, a.opts.Watch) })
+	}
+	g.Go(func() error { return a.succeed(sip) })
+	if a.heirs != nil {
+		g.Go(func() error { return a.heirs.Run(sip) })
+	}
+	if a.opts.Watchdog > 0 {
+		g.Go(func() error { return a.watchdog(alone) })
 	}
 	err := g.Wait()
 	a.log.Info("stopped", zap.Int("sessions_left_to_the_next", a.sessions.Len()))
@@ -246,6 +290,8 @@ func (a *App) Ready() (bool, string) {
 func (a *App) Reload(cause string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.opts.Notify.Reloading()
+	defer a.opts.Notify.Ready()
 	before := a.cfg.Load()
 	err := a.reload(cause)
 	a.metrics.Reloaded(err == nil, time.Now())

@@ -101,8 +101,9 @@ func (j *Journal) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			j.flush()
-			if j.db != nil {
-				return j.db.Close()
+			db := j.db
+			if j.db = nil; db != nil { // another Run, or process, may open it
+				return db.Close()
 			}
 			return nil
 		case <-t.C:

@@ -172,6 +172,9 @@ func (s *Shard[D]) unused() *Pair[D] {
 	return p
 }
 
+// Key is the server transaction key that the pair was opened with.
+func (p *Pair[D]) Key() uint64 { return p.key }
+
 func (p *Pair[D]) live() bool { return p.ID != 0 }
 
 // Close forgets a pair. Its memory is kept for the next while there is little in stock, so that what a flood took is given

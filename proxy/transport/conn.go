@@ -19,6 +19,9 @@ type conn struct {
 	inbound bool        // accepted, not dialled
 	next    *conn       // the table's
 	up      atomic.Bool // open: not being made any more, and not ended
+	adopted bool        // another process has read it before
+	early   []byte      // and that of an incomplete message
+	park    atomic.Pointer[parking]
 
 	mu          sync.Mutex         // guards what follows; never held while waiting
 	nc          net.Conn           // what is read and written; nil while it is being made
@@ -157,9 +160,15 @@ func (c *conn) finish(err error) {
 		c.ended = err // why the peer takes nothing
 	}
 	nc, why := c.nc, c.ended
+	if p := c.park.Load(); p != nil {
+		close(p.at)
+	}
 	c.mu.Unlock()
 	if nc != nil {
 		_ = nc.Close()
+	}
+	if why == errMoved {
+		return
 	}
 	c.set.opt.Handler.Closed(c.flow.Conn, c.flow.Remote, why)
 }

@@ -107,6 +107,21 @@ func (f *framer) advance(n int) {
 	}
 }
 
+// put puts bytes of an incomplete message in as if they had been read; false:
+// there is no memory for them.
+func (f *framer) put(b []byte) bool {
+	for len(b) > 0 {
+		n := copy(f.space(), b)
+		if n == 0 {
+			return false
+		}
+		f.advance(n)
+		b = b[n:]
+		f.next() // finds the message's size, and nothing else
+	}
+	return true
+}
+
 // next returns what comes next, and for evMessage its bytes.
 func (f *framer) next() (event, []byte) {
 	if f.reason != "" {

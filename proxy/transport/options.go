@@ -3,6 +3,7 @@ package transport
 import (
 	"crypto/tls"
 	"net/netip"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,6 +24,10 @@ type Listener struct {
 	// source's address and port, so that the datagrams of one source stay in
 	// order. It is ignored on streams.
 	Readers int
+	// Inherited are open sockets of that address, in place of those that Listen
+	// would open, for UDP as many as there are to be read whatever Readers
+	// says. Listen closes the files.
+	Inherited []*os.File
 }
 
 // Options say what Listen opens and which limits hold. A zero value takes the

@@ -21,6 +21,9 @@ type Set struct {
 	memory ledger
 	ready  chan struct{} // closed when Run serves
 
+	successor atomic.Pointer[func(Flow, []byte) error] // where streams' messages go after Halt
+	adopted   []Stream                                 // by Run
+
 	mu    sync.Mutex // guards what follows; no other lock is taken under it
 	phase phase
 	ctx   context.Context // Run's, for dials
@@ -34,6 +37,9 @@ type socket struct {
 	addr netip.AddrPort
 	udp  []*udpSocket // one for each reader
 	tcp  *net.TCPListener
+
+	halted  *atomic.Bool    // its readers are to return
+	readers *sync.WaitGroup // those who read, or accept
 }
 
 type phase uint8
@@ -71,6 +77,10 @@ func Listen(o Options) (*Set, error) {
 	s.lastID.Store(uint64(time.Now().UnixNano()))
 	for i, l := range o.Listeners {
 		sock, err := s.open(i, l)
+		sock.halted, sock.readers = new(atomic.Bool), new(sync.WaitGroup)
+		for _, u := range sock.udp {
+			u.halted = sock.halted
+		}
 		if err != nil {
 			s.closeSockets()
 			return nil, fmt.Errorf("listen %s %s: %w", l.Proto, l.Addr, err)
@@ -126,19 +136,38 @@ func (s *Set) Run(ctx context.Context) error {
 	s.phase, s.ctx, s.stop = running, ctx, cancel
 	s.mu.Unlock()
 
-	for i, sock := range s.socks {
-		for _, u := range sock.udp {
-			s.spawn(u.read)
-		}
-		if sock.tcp != nil {
-			s.spawn(func() { s.accept(ctx, uint8(i)) })
-		}
+	for i := range s.adopted {
+		s.adopt(&s.adopted[i])
+	}
+	s.adopted = nil
+	for i := range s.socks {
+		s.read(uint8(i))
 	}
 	close(s.ready)
 	<-ctx.Done()
 	_ = s.Close()
 	s.wg.Wait()
 	return nil
+}
+
+// read starts the readers of a listener.
+func (s *Set) read(local uint8) {
+	sock := &s.socks[local]
+	sock.halted.Store(false)
+	start := func(read func()) {
+		sock.readers.Add(1)
+		if !s.spawn(func() { defer sock.readers.Done(); read() }) {
+			sock.readers.Done()
+		}
+	}
+	for _, u := range sock.udp {
+		_ = u.pc.SetReadDeadline(time.Time{})
+		start(u.read)
+	}
+	if sock.tcp != nil {
+		_ = sock.tcp.SetDeadline(time.Time{})
+		start(func() { s.accept(s.ctx, local) })
+	}
 }
 
 // Ready is closed when Run serves: a TCP connection can be made only from then on.
@@ -227,6 +256,9 @@ func (s *Set) sendStream(f Flow, b []byte) (uint64, error) {
 		if err := c.write(b); err != ErrGone {
 			return c.flow.Conn, err
 		}
+	}
+	if send := s.successor.Load(); send != nil && s.socks[f.Local].halted.Load() {
+		return 0, (*send)(f, b)
 	}
 	if !f.Remote.IsValid() {
 		return 0, ErrGone

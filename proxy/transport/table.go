@@ -108,6 +108,13 @@ func (t *table) addOr(c *conn, limit int) *conn {
 	return c
 }
 
+// put puts a connection in, however many there are.
+func (t *table) put(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.addLocked(c)
+}
+
 func (t *table) addLocked(c *conn) {
 	t.byID[c.flow.Conn] = c
 	p := c.flow.peer()

@@ -23,14 +23,21 @@ func (s *Set) openTCP(l Listener) (socket, error) {
 	if l.Proto == TLS && l.TLS == nil {
 		return socket{}, errors.New("no TLS configuration")
 	}
-	lc := net.ListenConfig{Control: tuneTCP, KeepAliveConfig: keepAlive}
-	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(context.Background(), "tcp"+s.family(l), l.Addr.String())
+	ln, err := s.listenTCP(l)
 	if err != nil {
 		return socket{}, err
 	}
 	port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
 	return socket{Listener: l, tcp: ln.(*net.TCPListener), addr: netip.AddrPortFrom(l.Addr.Addr(), port)}, nil
+}
+
+func (s *Set) listenTCP(l Listener) (net.Listener, error) {
+	if len(l.Inherited) > 0 {
+		return inheritTCP(l.Inherited)
+	}
+	lc := net.ListenConfig{Control: tuneTCP, KeepAliveConfig: keepAlive}
+	lc.SetMultipathTCP(false)
+	return lc.Listen(context.Background(), "tcp"+s.family(l), l.Addr.String())
 }
 
 // accept takes connections until the listener is closed. Running out of file
@@ -45,7 +52,7 @@ func (s *Set) accept(ctx context.Context, local uint8) {
 			s.accepted(ctx, local, nc)
 			continue
 		}
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) { // halted
 			return
 		}
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
@@ -60,6 +67,9 @@ func (s *Set) accept(ctx context.Context, local uint8) {
 // accepted starts a connection's goroutine; it waits for nothing.
 func (s *Set) accepted(ctx context.Context, local uint8, nc *net.TCPConn) {
 	sock := &s.socks[local]
+	if len(sock.Inherited) > 0 { // which net.ListenConfig sees to otherwise
+		_ = nc.SetKeepAliveConfig(keepAlive)
+	}
 	remote := unmap(nc.RemoteAddr().(*net.TCPAddr).AddrPort())
 	c := s.newConn(Flow{Proto: sock.Proto, Local: local, Remote: remote}, true)
 	if !s.enter(c) {
@@ -108,11 +118,20 @@ func (c *conn) read(socket *tlsSocket) error {
 	f.more = c.set.memory.take
 	defer func() { c.set.memory.give(len(f.buf)) }()
 	d := deadline{nc: c.nc, header: opt.HeaderTimeout, idle: opt.IdleTimeout}
-	if c.inbound {
+	if c.inbound && !c.adopted {
 		d.first = opt.FirstMessageTimeout
 	}
 	d.start()
+	if !f.put(c.early) {
+		return ErrMemory
+	}
+	c.early = nil
 	for {
+		for p := c.park.Load(); p != nil; p = c.park.Load() {
+			if err := c.parked(p, f, &d); err != nil {
+				return err
+			}
+		}
 		room := f.space()
 		if len(room) == 0 {
 			return ErrMemory

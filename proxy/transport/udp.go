@@ -36,6 +36,8 @@ type udpSocket struct {
 
 	in, out, sendDrops atomic.Uint64
 
+	halted *atomic.Bool // the reader is to return
+
 	errs   errorQueue
 	nudged atomic.Bool // the reader has been told to look at the error queue
 
@@ -72,6 +74,9 @@ func (u *udpSocket) read() {
 			// queue already, whoever sets it again moves the deadline again.
 			_ = u.pc.SetReadDeadline(time.Time{})
 			u.nudged.Store(false)
+			if u.halted.Load() {
+				return
+			}
 		}
 		if u.drain() {
 			failures = 0
@@ -179,7 +184,7 @@ func (u *udpSocket) sendto(fd uintptr) bool {
 // mark off the socket that would have told it to.
 func (u *udpSocket) nudge() {
 	if u.nudged.CompareAndSwap(false, true) {
-		_ = u.pc.SetReadDeadline(time.Unix(1, 0))
+		_ = u.pc.SetReadDeadline(past)
 	}
 }
 

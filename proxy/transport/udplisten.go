@@ -13,6 +13,9 @@ import (
 
 // openUDP opens a listener's sockets, one for each reader.
 func (s *Set) openUDP(i uint8, l Listener) (socket, error) {
+	if len(l.Inherited) > 0 {
+		return s.inheritUDP(i, l)
+	}
 	sock := socket{Listener: l}
 	network := "udp" + s.family(l)
 	for n := range max(l.Readers, 1) {
@@ -49,9 +52,14 @@ func (s *Set) openReader(i uint8, network string, addr netip.AddrPort, share boo
 	if err != nil {
 		return nil, err
 	}
-	u := &udpSocket{set: s, flow: Flow{Proto: UDP, Local: i}, pc: p.(*net.UDPConn), six: !addr.Addr().Is4()}
-	if u.raw, err = u.pc.SyscallConn(); err != nil {
-		_ = p.Close()
+	return s.newUDP(i, p.(*net.UDPConn), !addr.Addr().Is4())
+}
+
+func (s *Set) newUDP(i uint8, pc *net.UDPConn, six bool) (*udpSocket, error) {
+	u := &udpSocket{set: s, flow: Flow{Proto: UDP, Local: i}, pc: pc, six: six}
+	var err error
+	if u.raw, err = pc.SyscallConn(); err != nil {
+		_ = pc.Close()
 		return nil, err
 	}
 	u.sendFn = u.sendto
