@@ -281,6 +281,33 @@ func TestDeepReports(t *testing.T) {
 	}
 }
 
+// TestDeepAtOnce: a server that is back, and one that refuses though it has room, is probed deeply at once.
+func TestDeepAtOnce(t *testing.T) {
+	s := startServer(t, sim.ServerOptions{})
+	s.Kill()
+	h := newDeepHouse(t, "method: get-params, interval: 24h, timeout: 1s", fmt.Sprintf(`{uri: "sip:%s", capacity: 50}`, s.Addr()))
+	h.await("it is down", state(0, balancer.Down))
+	if err := s.Revive(); err != nil {
+		t.Fatal(err)
+	}
+	has := func(result string) func([]balancer.BackendView) bool {
+		return func([]balancer.BackendView) bool {
+			return strings.Contains(scrape(t, h.app), `mrcproxy_deep_probes_total{backend="sip:`+s.Addr().String()+`",cluster="asr",result="`+result+`"} 1`)
+		}
+	}
+	h.await("it is back, and probed deeply", has("ok"))
+	s.SetFault(sim.Refuse(406, 0))
+	c, err := sim.NewClient(sim.ClientOptions{Proxy: h.app.SIP(0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 3 {
+		c.Session(t.Context(), 0)
+	}
+	h.await("it is suspect, and probed deeply", has("refused"))
+}
+
 // TestEvidence: a server that is full is not sick, one that has nothing and refuses is; what says nothing is none.
 func TestEvidence(t *testing.T) {
 	for _, c := range []struct {
