@@ -1,6 +1,6 @@
-// Package probe holds the ways to ask a server whether it works, one prober a file. A prober turns what a server
-// answers into a health.Result; it keeps no state between probes, schedules nothing and opens no socket: what it sends
-// goes out by a sender it is given.
+// Package probe holds the ways to ask a server whether it works: by OPTIONS (Options), and by a session with an MRCP channel
+// and audio (Session). A prober names what a server answered; it keeps no state between probes and schedules nothing. SIP
+// goes out by a sender it is given; the sockets of a session's MRCP and RTP are its own, and closed when it returns.
 package probe
 
 import (
