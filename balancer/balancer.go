@@ -168,6 +168,17 @@ func (b *Balancer) SetElsewhere(backend *Backend, sessions int) {
 	backend.changed()
 }
 
+// SetElsewhereFor says the same of the sessions that ask for a resource, where that has a limit at the backend.
+func (b *Balancer) SetElsewhereFor(backend *Backend, resource string, sessions int) {
+	c := backend.home
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := backend.pool(resource); i >= 0 {
+		backend.pools[i].elsewhere = max(sessions, 0)
+		backend.changed()
+	}
+}
+
 // Backends returns all configured backends in the order of the configuration.
 func (b *Balancer) Backends() []*Backend {
 	s := b.snap.Load()

@@ -48,6 +48,28 @@ func TestLimitOfAResource(t *testing.T) {
 	}
 }
 
+// What other instances have of a resource takes its room here.
+func TestResourceElsewhere(t *testing.T) {
+	s := server(1, 4, 1)
+	s.Resources = map[string]int{"speechrecog": 2}
+	b := with(t, single(LeastLoad, s))
+	be := backend(t, b, "c", 1)
+	b.SetElsewhereFor(be, "speechrecog", 1)
+	b.SetElsewhereFor(be, "speechsynth", 9) // has no limit here
+	if got := be.Limits(); len(got) != 2 {
+		t.Errorf("limits %+v", got)
+	}
+	for i, ok := range []bool{true, false} {
+		if got, _ := ask(b, t0, 0, "speechrecog"); (got != nil) != ok {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+	b.SetElsewhereFor(be, "speechrecog", 0)
+	if got, why := ask(b, t0, 0, "speechrecog"); got == nil {
+		t.Error(why)
+	}
+}
+
 // Of two servers the one with the most room for the resource is better, however many other sessions it has.
 func TestLeastLoadOfAResource(t *testing.T) {
 	all := servers(2, Unlimited, 1)

@@ -84,6 +84,15 @@ func (p *Proxy) passOver(c *call, l *balancer.Lease, v Verdict, now transaction.
 	return p.pick(c, now)
 }
 
+// forgive has the servers asked for again that were not admitted, when the call has waited.
+func (c *call) forgive() {
+	c.avoid = c.avoid[:0]
+	for i := range c.attempts {
+		c.avoid = append(c.avoid, c.attempts[i].Backend.Addr())
+	}
+	c.passed = 0
+}
+
 // verdict goes on with the call that waits for it, if it still does.
 func (p *Proxy) verdict(id transaction.ID, l *balancer.Lease, v Verdict) {
 	s := p.txs.ShardOf(id)

@@ -291,6 +291,45 @@ func TestSilentUntilAdmitted(t *testing.T) {
 	})
 }
 
+// TestQueueForAdmission: a call that is not admitted waits in the queue, and asks again.
+func TestQueueForAdmission(t *testing.T) {
+	full := []Verdict{Full, Full, Full, Full, Full, Full}
+	s := queued(time.Second, 5)
+	g := &gate{atOnce: append(full, Later)}
+	s.admitter = g
+	inLab(t, s, func(l *lab) {
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		c.invite("fs-recog-udp-01-INVITE")
+		l.wantQueued(1)
+		l.wait(100 * time.Millisecond)
+		l.wantQueued(0)
+		g.last(l, len(full)+1, serverA).done(Admitted)
+		l.accept(c, srv, "fs-recog-udp-03-200-INVITE").bye()
+	})
+	g = &gate{atOnce: slices.Repeat([]Verdict{Full}, 1000)}
+	s.admitter = g
+	inLab(t, s, func(l *lab) { // never: each of two asks at each tick at most
+		c := l.udp(freeswitch)
+		a, b := c.another(1), c.another(2)
+		l.until(150 * time.Millisecond)
+		c.recv("100")
+		c.recv("100")
+		l.until(1100 * time.Millisecond)
+		c.ackFinal(a, c.recv("480"))
+		c.ackFinal(b, c.recv("480"))
+		if n := len(g.asked); n > 220 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+	g = &gate{atOnce: []Verdict{Unchecked}}
+	s.admitter = g
+	inLab(t, s, func(l *lab) { // and not at all where nothing is let in
+		c := l.udp(freeswitch)
+		inv := c.another(1)
+		c.ackFinal(inv, c.recv("480"))
+	})
+}
+
 // TestEndedElsewhere: the Admitter hears of a BYE for a session that this instance never had, from either side.
 func TestEndedElsewhere(t *testing.T) {
 	for _, fromServer := range []bool{false, true} {

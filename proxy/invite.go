@@ -258,7 +258,8 @@ func (p *Proxy) abandon(w *worker, pr *pair, now transaction.Time) {
 // server said, else 480 with the reason. Where nothing but a limit was in the way, the call may wait for a place first.
 func (p *Proxy) giveUp(s *shard, w *worker, pr *pair) {
 	c := pr.Data.call
-	if !c.cancelled && c.refusal.Full() && p.queueUp(pr, p.now()) {
+	if !c.cancelled && !c.closed && (c.refusal.Full() || c.passed > 0) && p.queueUp(pr, p.now()) {
+		c.forgive()
 		return
 	}
 	code, why := 480, ""

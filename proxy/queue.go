@@ -196,5 +196,5 @@ func (p *Proxy) serveFirst(l *queue) bool {
 		p.moveOn(s, w, pr, lease, now)
 	}
 	p.arm(s, pr)
-	return true
+	return c.wait.queue == nil // else it was not admitted, and nor will the next be
 }

@@ -26,11 +26,17 @@ type together struct {
 	a      *App
 	store  *store.Store
 	renew  time.Duration
-	placed sync.Map                                   // of string, the names of pools: *store.Place
-	pools  atomic.Pointer[map[pool]*balancer.Backend] // that are counted
+	placed sync.Map                      // of string, the names of pools: *store.Place
+	pools  atomic.Pointer[map[pool]load] // that are counted
 }
 
 type pool struct{ cluster, name string }
+
+// load is what a pool's members are the load of.
+type load struct {
+	backend  *balancer.Backend
+	resource string // "": all of it
+}
 
 var lossRules = map[config.OnStoreLoss]store.OnLoss{config.ShareLimits: store.Share, config.OpenLimits: store.Open, config.RejectOnALoss: store.Reject}
 
@@ -89,17 +95,11 @@ func (t *together) Ended(server uint32, key uint64) {
 // place is the pools of the limits, with their values. The server's own comes first, though it may have no limit: what
 // others have there is its load.
 func (t *together) place(b *balancer.Backend, all []balancer.Limit) (*store.Place, []int) {
-	own := b.Cluster() + " " + b.URI()
 	names, limits := []string{b.URI()}, []int{b.Capacity()}
 	for _, l := range all {
-		if l.Name == own {
-			continue
+		if name := poolOf(b, l); name != b.URI() {
+			names, limits = append(names, name), append(limits, l.Max)
 		}
-		name := strings.TrimPrefix(strings.TrimPrefix(l.Name, b.Cluster()), " ")
-		if name == "" {
-			name = "licences"
-		}
-		names, limits = append(names, name), append(limits, l.Max)
 	}
 	id := b.Cluster() + "\x00" + strings.Join(names, "\x00")
 	if p, ok := t.placed.Load(id); ok {
@@ -109,13 +109,26 @@ func (t *together) place(b *balancer.Backend, all []balancer.Limit) (*store.Plac
 	return p.(*store.Place), limits
 }
 
+// poolOf is the name of a limit among its cluster's: the backend's URI, with a resource behind it, or licences.
+func poolOf(b *balancer.Backend, l balancer.Limit) string {
+	if name := strings.TrimPrefix(l.Name, b.Cluster()); name != "" {
+		return name[1:]
+	}
+	return "licences"
+}
+
 // count has the store count what there is now: the servers, and their limits.
 func (t *together) count() {
-	pools := map[pool]*balancer.Backend{}
+	pools := map[pool]load{}
 	var places []*store.Place
 	t.placed.Clear() // servers come and go under ever new addresses
 	for _, b := range t.a.bal.Backends() {
-		pools[pool{b.Cluster(), b.URI()}] = b
+		pools[pool{b.Cluster(), b.URI()}] = load{backend: b}
+		for _, l := range b.Limits() {
+			if resource, ok := strings.CutPrefix(poolOf(b, l), b.URI()+" "); ok {
+				pools[pool{b.Cluster(), poolOf(b, l)}] = load{b, resource}
+			}
+		}
 		place, _ := t.place(b, b.Limits())
 		places = append(places, place)
 	}
@@ -123,10 +136,14 @@ func (t *together) count() {
 	t.store.Count(places)
 }
 
-// counted takes in how many sessions others have at a server.
+// counted takes in how many sessions others have in a pool. Those of a cluster's licences are those of its servers.
 func (t *together) counted(cluster, name string, elsewhere int) {
-	if b := (*t.pools.Load())[pool{cluster, name}]; b != nil {
-		t.a.bal.SetElsewhere(b, elsewhere)
+	switch l := (*t.pools.Load())[pool{cluster, name}]; {
+	case l.backend == nil:
+	case l.resource == "":
+		t.a.bal.SetElsewhere(l.backend, elsewhere)
+	default:
+		t.a.bal.SetElsewhereFor(l.backend, l.resource, elsewhere)
 	}
 }
 
