@@ -22,34 +22,25 @@ var (
 // lockWait is how long an attempt to open the file waits for another process to leave it.
 const lockWait = 100 * time.Millisecond
 
-// open opens the file, or makes it. errLocked: another process has it.
+// open opens a file, or makes it. errLocked: another process has it. errDamaged: it is none of ours.
 func open(path string) (db *bbolt.DB, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	err = guard(func() error {
+	err = guard(func() (err error) {
 		// The list of free pages is kept in the file: to find them anew bbolt walks the whole file, in a goroutine of its own
 		// where a damaged page would end the process.
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
-		var sys syscall.Errno
-		switch {
-		case errors.Is(err, bolterrors.ErrTimeout):
-			return errLocked
-		case errors.As(err, &sys): // the disk, the rights
-			return err
-		case err != nil:
-			return errDamaged{err}
-		}
-		return db.Update(func(tx *bbolt.Tx) error {
-			for _, name := range [][]byte{sessionsBucket, serversBucket} {
-				if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		return err
 	})
-	return db, err
+	var sys syscall.Errno
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, errLocked
+	case err == nil, errors.As(err, &sys), errors.As(err, &errDamaged{}): // Errno: the disk, the rights
+		return db, err
+	}
+	return nil, errDamaged{err}
 }
 
 var errLocked = errors.New("another process has it open")

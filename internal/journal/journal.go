@@ -8,10 +8,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"go.uber.org/zap"
 
 	"mrcproxy/balancer"
@@ -36,14 +40,18 @@ type Options struct {
 // every is how often what has changed is written: a crash loses no more.
 const every = 500 * time.Millisecond
 
+// again is how long a file that could not be used is left alone: everything is written then.
+const again = 5 * time.Second
+
 // Journal writes down what its table has. Open and Run are for one goroutine at a time.
 type Journal struct {
 	o     Options
 	db    *bbolt.DB       // nil: not open
 	known map[uint32]bool // servers that are written
+	pause time.Time       // nothing is written before
+	read  bool            // the file of the process before this one is in the table
 	whole bool            // the file is not what the table was: the next flush writes everything
 	said  string          // the last error that was logged
-	buf   []byte
 
 	mu    sync.Mutex
 	stats Stats
@@ -68,29 +76,57 @@ func (j *Journal) Stats() Stats {
 	return j.stats
 }
 
-// Open opens the file and takes the sessions in it into the table. What goes wrong is logged: Run tries again, and what it
-// finds then, in a file that another process had, joins the sessions that the table has.
+// Open takes the sessions in the file into the table, and puts a new file in its place, so that no damage, and no more than
+// the sessions need, is carried on. What goes wrong is logged: Run tries again, and what it finds then, in a file that
+// another process had, joins the sessions that the table has.
 func (j *Journal) Open() {
 	start := time.Now()
-	db, err := open(j.o.Path)
+	old, err := open(j.o.Path)
 	var r Restored
-	if err == nil {
+	if err == nil && !j.read { // once: what is in it grows stale
 		err = guard(func() (err error) {
-			r, err = j.restore(db)
+			r, err = j.restore(old)
 			return err
 		})
+		j.read = err == nil
+	}
+	if err == nil {
+		err = j.renew(old)
 	}
 	if err != nil {
 		j.failed("open", err)
 		return
 	}
-	j.db, j.said = db, ""
-	j.known = map[uint32]bool{}
-	j.succeeded()
 	if r != (Restored{}) {
 		j.o.Log.Info("sessions restored", zap.Int("sessions", r.Sessions), zap.Int("at_removed_backends", r.Removed), zap.Int("skipped", r.Skipped),
 			zap.Duration("took", time.Since(start)))
 	}
+}
+
+// renew writes a new file and puts it in the place of the old one, which it closes.
+func (j *Journal) renew(old *bbolt.DB) error {
+	defer func() { _ = guard(old.Close) }()
+	path := j.o.Path + ".new"
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db, err := open(path)
+	if err != nil {
+		return fmt.Errorf("make a new one: %v", err) // not wrapped: the old one is not to blame
+	}
+	put, _ := j.o.Table.Changes(true)
+	j.whole = true
+	err = db.Update(func(tx *bbolt.Tx) error { return j.write(tx, put, nil) })
+	if err == nil {
+		err = os.Rename(path, j.o.Path)
+	}
+	if err != nil {
+		_ = db.Close()
+		return err
+	}
+	j.db, j.whole, j.said = db, false, ""
+	j.succeeded()
+	return nil
 }
 
 // Run writes what changes until ctx ends, and then once more.
@@ -114,14 +150,16 @@ func (j *Journal) Run(ctx context.Context) error {
 
 // flush writes what has changed since the last one.
 func (j *Journal) flush() {
-	if j.db == nil {
+	paused := time.Now().Before(j.pause)
+	if j.db == nil && !paused {
 		j.Open()
 	}
-	put, gone := j.o.Table.Changes(j.whole)
-	if j.db == nil {
-		j.whole = true // when there is a file
+	if j.db == nil || paused {
+		j.o.Table.Changes(false)
+		j.whole = true // when it can be written
 		return
 	}
+	put, gone := j.o.Table.Changes(j.whole)
 	if len(put)+len(gone) == 0 && !j.whole {
 		return
 	}
@@ -141,7 +179,7 @@ func (j *Journal) write(tx *bbolt.Tx, put, gone []*session.Session) error {
 	if j.whole {
 		clear(j.known)
 		for _, name := range [][]byte{sessionsBucket, serversBucket} {
-			if err := tx.DeleteBucket(name); err != nil {
+			if err := tx.DeleteBucket(name); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
 				return err
 			}
 			if _, err := tx.CreateBucket(name); err != nil {
@@ -191,6 +229,9 @@ func (j *Journal) failed(doing string, err error) {
 			return
 		}
 		fields = append(fields, zap.NamedError("set_aside", err))
+	}
+	if !errors.Is(err, errLocked) {
+		j.pause = time.Now().Add(again)
 	}
 	if text := err.Error(); text != j.said {
 		j.said = text

@@ -315,17 +315,51 @@ func TestNoDirectory(t *testing.T) {
 	p := startWith(t, path, 1)
 	p.add("a", 0)
 	for range 3 {
+		p.j.pause = time.Time{}
 		p.j.flush()
+		p.j.flush() // paused
 	}
-	if n := p.log.FilterMessage(unusable).Len(); n != 1 || p.j.Stats().Up || p.j.Stats().Failures < 3 {
+	if n := p.log.FilterMessage(unusable).Len(); n != 1 || p.j.Stats().Up || p.j.Stats().Failures != 4 {
 		t.Errorf("said %d times, %+v", n, p.j.Stats())
 	}
+	p.j.pause = time.Time{}
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	p.j.flush()
 	p.close()
 	startWith(t, path, 1).want("a 1:8060=1")
+}
+
+// TestWriteFails: what could not be written is written later, and not tried all the time.
+func TestWriteFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	p := startWith(t, path, 1)
+	p.add("gone", 0)
+	p.j.flush()
+	if err := p.j.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.add("a", 0)
+	p.tab.End(p.key("gone"), session.ByeClient)
+	for range 3 {
+		p.j.flush()
+	}
+	if s := p.j.Stats(); s.Failures != 1 || s.Up || p.log.FilterMessage(unusable).Len() != 1 {
+		t.Errorf("%+v, log: %v", s, p.log.All())
+	}
+	var err error
+	if p.j.db, err = open(path); err != nil {
+		t.Fatal(err)
+	}
+	p.j.pause = time.Time{} // it is over
+	p.add("b", 0)
+	p.j.flush()
+	if !p.j.Stats().Up {
+		t.Error("not up")
+	}
+	p.close()
+	startWith(t, path, 1).want("a b 1:8060=2")
 }
 
 // TestRun writes by itself, and once more at its end.

@@ -3,7 +3,6 @@ package journal
 import (
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -36,65 +35,41 @@ type Restored struct {
 	Skipped  int // known already, or of no known server, or unreadable
 }
 
-// restore takes the sessions in the file into the table, and strikes out those that it does not take.
+// restore takes the sessions in a file into the table. It changes nothing in the file.
 func (j *Journal) restore(db *bbolt.DB) (r Restored, err error) {
-	var bad [][]byte
-	used := map[uint32]bool{}
 	err = db.View(func(tx *bbolt.Tx) error {
+		list, sessions := tx.Bucket(serversBucket), tx.Bucket(sessionsBucket)
+		if list == nil || sessions == nil {
+			return nil // it was never written
+		}
 		servers := map[uint32]server{}
-		err := tx.Bucket(serversBucket).ForEach(func(k, v []byte) error {
+		err := list.ForEach(func(k, v []byte) error {
 			var s server
-			if len(k) != 4 || json.Unmarshal(v, &s) != nil {
-				return nil // its sessions are skipped unless it is configured
+			if len(k) == 4 && json.Unmarshal(v, &s) == nil { // else its sessions are skipped unless it is configured
+				servers[binary.BigEndian.Uint32(k)] = s
 			}
-			servers[binary.BigEndian.Uint32(k)] = s
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		return tx.Bucket(sessionsBucket).ForEach(func(k, v []byte) error {
-			ok, removed := j.restoreOne(k, v, servers, used)
-			if !ok {
-				bad = append(bad, append([]byte(nil), k...))
+		return sessions.ForEach(func(k, v []byte) error {
+			switch ok, removed := j.restoreOne(k, v, servers); {
+			case !ok:
 				r.Skipped++
-				return nil
-			}
-			r.Sessions++
-			if removed {
+			case removed:
 				r.Removed++
+				fallthrough
+			default:
+				r.Sessions++
 			}
 			return nil
 		})
 	})
-	if err != nil {
-		return r, fmt.Errorf("read: %w", err)
-	}
-	return r, db.Update(func(tx *bbolt.Tx) error {
-		sessions := tx.Bucket(sessionsBucket)
-		for _, k := range bad {
-			if err := sessions.Delete(k); err != nil {
-				return err
-			}
-		}
-		return forgetServers(tx.Bucket(serversBucket), used)
-	})
+	return r, err
 }
 
-// forgetServers strikes out the servers that no session is at.
-func forgetServers(b *bbolt.Bucket, used map[uint32]bool) error {
-	c := b.Cursor()
-	for k, _ := c.First(); k != nil; k, _ = c.Next() {
-		if len(k) != 4 || !used[binary.BigEndian.Uint32(k)] {
-			if err := c.Delete(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (j *Journal) restoreOne(k, v []byte, servers map[uint32]server, used map[uint32]bool) (ok, removed bool) {
+func (j *Journal) restoreOne(k, v []byte, servers map[uint32]server) (ok, removed bool) {
 	start, key, ok := parseKey(k)
 	rec, err := parseRecord(v)
 	if !ok || err != nil {
@@ -120,7 +95,6 @@ func (j *Journal) restoreOne(k, v []byte, servers map[uint32]server, used map[ui
 		lease.Release()
 		return false, false
 	}
-	used[rec.server] = true
 	return true, removed
 }
 
