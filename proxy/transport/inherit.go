@@ -36,8 +36,8 @@ func (s *Set) inheritUDP(i uint8, l Listener) (socket, error) {
 	return sock, nil
 }
 
-// inheritTCP is a listener that others opened; a second one of the same address
-// has connections of its own, and none is left behind unread.
+// inheritTCP makes a listener of a socket that others opened. There must be one:
+// each of several has connections of its own, and one goroutine accepts.
 func inheritTCP(files []*os.File) (net.Listener, error) {
 	if len(files) > 1 {
 		for _, f := range files {
