@@ -51,34 +51,47 @@ func (p *plan) take(q *query) *Lease {
 // Available reports whether a Pick would succeed now, without panic and for a session with no needs; an empty cluster means
 // any. Holds do not count, as a Pick that finds nothing else uses held backends too.
 func (b *Balancer) Available(cluster string, _ time.Time) bool {
+	for {
+		q := query{Request: &Request{}}
+		if b.available(cluster, &q) {
+			return true
+		}
+		if !q.stale {
+			return false
+		}
+	}
+}
+
+func (b *Balancer) available(cluster string, q *query) bool {
 	s := b.snap.Load()
 	if cluster != "" {
 		p := s.plans[cluster]
-		return p != nil && p.available()
+		return p != nil && p.available(q)
 	}
 	for _, p := range s.plans {
-		if p.available() {
+		if p.available(q) {
 			return true
 		}
 	}
 	return false
 }
 
-func (p *plan) available() bool {
+func (p *plan) available(q *query) bool {
 	for i := range p.levels {
-		if p.levels[i].group.available() {
+		if p.levels[i].group.available(q) {
 			return true
 		}
 	}
 	return false
 }
 
-func (g *group) available() bool {
+func (g *group) available(q *query) bool {
 	c := g.layout.home
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.layout != g.layout {
-		return false // replaced meanwhile: the next answer will be right
+		q.stale = true
+		return false
 	}
-	return g.orders[0].best[1] >= 0 && g.closed(&query{Request: &Request{}}) == causeNone
+	return g.orders[0].best[1] >= 0 && g.closed(q) == causeNone
 }
