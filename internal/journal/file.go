@@ -19,6 +19,9 @@ var (
 	serversBucket  = []byte("servers 1") // by the identity that records have of them
 )
 
+// addressSpace is mapped for a file, however small: bbolt copies what it is about to write whenever a file outgrows its map.
+const addressSpace = 128 << 20
+
 // lockWait is how long an attempt to open the file waits for another process to leave it.
 const lockWait = 100 * time.Millisecond
 
@@ -30,7 +33,7 @@ func open(path string) (db *bbolt.DB, err error) {
 	err = guard(func() (err error) {
 		// The list of free pages is kept in the file: to find them anew bbolt walks the whole file, in a goroutine of its own
 		// where a damaged page would end the process.
-		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType, InitialMmapSize: addressSpace})
 		return err
 	})
 	var sys syscall.Errno

@@ -5,12 +5,14 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,6 +49,7 @@ const again = 5 * time.Second
 type Journal struct {
 	o     Options
 	db    *bbolt.DB       // nil: not open
+	old   *bbolt.DB       // what was found, until there is a new one
 	known map[uint32]bool // servers that are written
 	pause time.Time       // nothing is written before
 	read  bool            // the file of the process before this one is in the table
@@ -76,8 +79,8 @@ func (j *Journal) Stats() Stats {
 	return j.stats
 }
 
-// Open takes the sessions in the file into the table, and puts a new file in its place, so that no damage, and no more than
-// the sessions need, is carried on. What goes wrong is logged: Run tries again, and what it finds then, in a file that
+// Open takes the sessions in the file into the table. The first flush puts a new file in its place, so that no damage, and no
+// more than the sessions need, is carried on. What goes wrong is logged: Run tries again, and what it finds then, in a file that
 // another process had, joins the sessions that the table has.
 func (j *Journal) Open() {
 	start := time.Now()
@@ -90,13 +93,12 @@ func (j *Journal) Open() {
 		})
 		j.read = err == nil
 	}
-	if err == nil {
-		err = j.renew(old)
-	}
 	if err != nil {
 		j.failed("open", err)
 		return
 	}
+	j.old = old
+	j.setUp()
 	if r != (Restored{}) {
 		j.o.Log.Info("sessions restored", zap.Int("sessions", r.Sessions), zap.Int("at_removed_backends", r.Removed), zap.Int("skipped", r.Skipped),
 			zap.Duration("took", time.Since(start)))
@@ -104,8 +106,11 @@ func (j *Journal) Open() {
 }
 
 // renew writes a new file and puts it in the place of the old one, which it closes.
-func (j *Journal) renew(old *bbolt.DB) error {
-	defer func() { _ = guard(old.Close) }()
+func (j *Journal) renew() error {
+	defer func() {
+		_ = guard(j.old.Close)
+		j.old = nil
+	}()
 	path := j.o.Path + ".new"
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -125,7 +130,7 @@ func (j *Journal) renew(old *bbolt.DB) error {
 		return err
 	}
 	j.db, j.whole, j.said = db, false, ""
-	j.succeeded()
+	j.setUp()
 	return nil
 }
 
@@ -151,8 +156,13 @@ func (j *Journal) Run(ctx context.Context) error {
 // flush writes what has changed since the last one.
 func (j *Journal) flush() {
 	paused := time.Now().Before(j.pause)
-	if j.db == nil && !paused {
+	if j.db == nil && j.old == nil && !paused {
 		j.Open()
+	}
+	if j.old != nil {
+		if err := j.renew(); err != nil {
+			j.failed("renew", err)
+		}
 	}
 	if j.db == nil || paused {
 		j.o.Table.Changes(false)
@@ -172,7 +182,7 @@ func (j *Journal) flush() {
 		return
 	}
 	j.whole = false
-	j.succeeded()
+	j.setUp()
 }
 
 func (j *Journal) write(tx *bbolt.Tx, put, gone []*session.Session) error {
@@ -189,6 +199,13 @@ func (j *Journal) write(tx *bbolt.Tx, put, gone []*session.Session) error {
 	}
 	sessions, servers, now := tx.Bucket(sessionsBucket), tx.Bucket(serversBucket), time.Now()
 	sessions.FillPercent = 0.9 // records come in nearly the order of their keys
+	// In that order: bbolt moves all that stands behind a key that it inserts, and a start inserts all there are.
+	slices.SortFunc(put, func(a, b *session.Session) int {
+		if c := cmp.Compare(a.Start.UnixMilli(), b.Start.UnixMilli()); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Key(), b.Key())
+	})
 	var key [keyLen]byte
 	for _, s := range put {
 		b := s.Backend()
@@ -239,12 +256,14 @@ func (j *Journal) failed(doing string, err error) {
 	}
 }
 
-func (j *Journal) succeeded() {
+func (j *Journal) setUp() {
 	size := int64(0)
-	_ = j.db.View(func(tx *bbolt.Tx) error {
-		size = tx.Size()
-		return nil
-	})
+	if j.db != nil {
+		_ = j.db.View(func(tx *bbolt.Tx) error {
+			size = tx.Size()
+			return nil
+		})
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.stats.Up, j.stats.Bytes = true, size
