@@ -163,6 +163,9 @@ func (b *Balancer) SetElsewhere(backend *Backend, sessions int) {
 	c := backend.home
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if backend.removed.Load() {
+		return // it will be forgotten, and its count with it
+	}
 	was := backend.elsewhere.Swap(int64(max(sessions, 0)))
 	c.licences.elsewhere += max(sessions, 0) - int(was)
 	backend.changed()

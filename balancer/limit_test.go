@@ -122,8 +122,12 @@ func TestLicences(t *testing.T) {
 	}
 	// The sessions of a server that is taken out have their licences still.
 	s.Clusters[0].Groups[0].Backends = servers(1, 10, 1)
-	if apply(t, b, s); b.Clusters()[0].Sessions != 5 {
-		t.Errorf("after a removal: %+v", b.Clusters()[0])
+	two := backend(t, b, "c", 2)
+	b.SetElsewhere(two, 3)
+	apply(t, b, s)
+	b.SetElsewhere(two, 4)
+	if v := b.Clusters()[0]; v.Sessions != 5 || v.Elsewhere != 0 {
+		t.Errorf("after a removal: %+v", v)
 	}
 }
 
