@@ -23,6 +23,19 @@ FLOOD     ?= 60s
 HELD      ?= 100000
 BENCH     ?= .
 ARGS      ?=
+DIST      ?= dist
+ARCHES    ?= amd64 arm64
+
+# Tools of releases, which the module itself does not require.
+NFPM := go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
+HELM := go run helm.sh/helm/v3/cmd/helm@v3.18.6
+SBOM := go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+
+# A release has the same bytes whoever builds it, and whenever: the only time in it is that of the commit.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# A version of Debian's begins with a digit, and a hyphen stands before a revision only.
+DEB_VERSION = $(shell sed -E 's/^v([0-9])/\1/; t dash; s/^([^0-9])/0~\1/; :dash; s/-/+/g' <<<'$(VERSION)')
+DEB_MAINTAINER ?= mrcproxy <root@localhost>
 
 # Debian packages the tests need, each as package:proof. A proof is a command, or a file when it starts with a slash.
 # gcc and libc6-dev are for -race; sip-tester is SIPp; prometheus is for promtool (where an init system runs, its
@@ -36,17 +49,19 @@ DEB_PACKAGES := \
 	kamailio-tls-modules:/usr/lib/$(shell uname -m)-linux-gnu/kamailio/modules/tls.so \
 	openssl:openssl \
 	prometheus:promtool \
+	prometheus-alertmanager:amtool \
 	redis-server:redis-server \
 	sip-tester:sipp \
-	sipsak:sipsak
+	sipsak:sipsak \
+	systemd:systemd-analyze
 
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: help deps fmt-check vet build-all test unit fuzz-short daemon soak flood build lint fuzz model cover bench demo docker clean
+.PHONY: help deps fmt-check vet build-all test unit fuzz-short daemon soak flood build lint fuzz model cover bench demo docker chart binaries deb release release-check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## install the Debian packages that tests need, when they are missing (as root)
 	@missing=(); \
@@ -99,7 +114,7 @@ flood: deps ## garbage and floods for FLOOD (60s); from a minute on, memory has 
 fuzz-short: ## every fuzz target for FUZZSHORT (2s)
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(FUZZSHORT)
 
-test: deps fmt-check vet build-all unit fuzz-short daemon ## everything that must pass, from missing packages on
+test: deps fmt-check vet build-all unit fuzz-short daemon release-check ## everything that must pass, from missing packages on
 
 build: ## the static binary, ./mrcproxy
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/mrcproxy
@@ -140,5 +155,44 @@ demo: ## the proxy with simulated servers and a client (ARGS="--for 20s")
 docker: ## the container image
 	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) .
 
-clean: ## remove what build made
-	rm -f $(BIN)
+binaries:
+	@for arch in $(ARCHES); do \
+		echo "build $(VERSION) for linux/$$arch"; mkdir -p $(DIST)/$$arch; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' \
+			-o $(DIST)/$$arch/mrcproxy ./cmd/mrcproxy; \
+	done
+
+deb: binaries ## Debian packages in DIST (dist), for ARCHES (amd64 arm64)
+	@for arch in $(ARCHES); do \
+		DIST=$(DIST) ARCH=$$arch DEB_VERSION='$(DEB_VERSION)' DEB_MAINTAINER='$(DEB_MAINTAINER)' \
+			$(NFPM) package --packager deb --config deploy/nfpm.yaml --target $(DIST)/; \
+	done
+
+release: deb ## archives, Debian packages, SBOMs (CycloneDX) and SHA256SUMS in DIST
+	@for arch in $(ARCHES); do \
+		name=mrcproxy-$(VERSION)-linux-$$arch; \
+		tar --sort=name --mtime=@$$SOURCE_DATE_EPOCH --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+			--transform "s,^,$$name/,;s,^$$name/$(DIST)/$$arch/,$$name/," --format=gnu \
+			-cf - README.md LICENSE CHANGELOG.md docs deploy $(DIST)/$$arch/mrcproxy | gzip -n9 >$(DIST)/$$name.tar.gz; \
+		$(SBOM) bin -json -noserial -notimestamp -version '$(VERSION)' -output $(DIST)/$$name.cdx.json $(DIST)/$$arch/mrcproxy; \
+	done
+	@cd $(DIST); sha256sum $$(ls -1 | grep -E '[.](tar[.]gz|deb|json)$$') >SHA256SUMS; cat SHA256SUMS
+
+# The second build has another directory and no cache of the first.
+release-check: ## what a release for amd64 must be: the same bytes twice, and packages with the expected content
+	@scratch=$$(mktemp -d); trap 'chmod -R u+w "$$scratch"; rm -rf "$$scratch"' EXIT; \
+	mkdir "$$scratch/tree"; git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$$scratch/tree"; \
+	make -s release DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' >/dev/null; \
+	make -s -C "$$scratch/tree" binaries DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' GOCACHE="$$scratch/cache" >/dev/null; \
+	make -s -C "$$scratch/tree" -o binaries release DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' >/dev/null; \
+	diff dist/check/SHA256SUMS "$$scratch/tree/dist/check/SHA256SUMS"; \
+	deploy/check-release dist/check; \
+	echo "the same bytes twice:"; cat dist/check/SHA256SUMS; rm -rf dist/check
+
+chart: ## Helm checks the chart and writes deploy/kubernetes/mrcproxy.yaml from it (minutes: it builds Helm)
+	$(HELM) lint --strict --kube-version 1.30.0 deploy/helm/mrcproxy
+	$(HELM) template mrcproxy deploy/helm/mrcproxy --kube-version 1.30.0 --namespace mrcproxy --set serviceMonitor.enabled=true \
+		>deploy/kubernetes/mrcproxy.yaml
+
+clean: ## remove what build and release made
+	rm -rf $(BIN) $(DIST)
