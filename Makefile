@@ -174,7 +174,7 @@ release: deb ## archives, Debian packages, SBOMs (CycloneDX) and SHA256SUMS in D
 		tar --sort=name --mtime=@$$SOURCE_DATE_EPOCH --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
 			--transform "s,^,$$name/,;s,^$$name/$(DIST)/$$arch/,$$name/," --format=gnu \
 			-cf - README.md LICENSE CHANGELOG.md docs deploy $(DIST)/$$arch/mrcproxy | gzip -n9 >$(DIST)/$$name.tar.gz; \
-		$(SBOM) bin -json -noserial -notimestamp -version '$(VERSION)' -output $(DIST)/$$name.cdx.json $(DIST)/$$arch/mrcproxy; \
+		$(SBOM) bin -json -std -noserial -notimestamp -version '$(VERSION)' -output $(DIST)/$$name.cdx.json $(DIST)/$$arch/mrcproxy; \
 	done
 	@cd $(DIST); sha256sum $$(ls -1 | grep -E '[.](tar[.]gz|deb|json)$$') >SHA256SUMS; cat SHA256SUMS
 
