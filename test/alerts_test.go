@@ -200,7 +200,16 @@ clusters:
 	if _, ok := hook.got("tier1", "MrcproxyIDCDown", "baidu", "firing"); ok {
 		t.Error("the people of other clusters were told, too")
 	}
-	d.await("each query of the dashboard has data", 60*time.Second, func() bool { return len(prom.blank(t)) == 0 || t.Failed() })
+	var blank []string
+	t.Cleanup(func() {
+		if len(blank) > 0 {
+			t.Logf("panels without data: %q", blank)
+		}
+	})
+	d.await("each query of the dashboard has data", 60*time.Second, func() bool {
+		blank = prom.blank(t)
+		return len(blank) == 0 || t.Failed()
+	})
 
 	revived := time.Now()
 	for _, s := range near {

@@ -149,6 +149,29 @@ func TestMetricsInUse(t *testing.T) {
 	}
 }
 
+// TestEscalation: whom Alertmanager's example tells, by its own judgement.
+func TestEscalation(t *testing.T) {
+	amtool, err := exec.LookPath("amtool")
+	if err != nil {
+		t.Skip("no amtool")
+	}
+	for labels, receiver := range map[string]string{
+		"alertname=MrcproxyIDCDown severity=critical cluster=baidu":                               "tier1-baidu",
+		"alertname=MrcproxyIDCDown severity=critical cluster=ali":                                 "tier1",
+		"alertname=MrcproxyTier2 severity=escalation tier=2 cluster=baidu origin=MrcproxyIDCDown": "tier2",
+		"alertname=MrcproxyTier3 severity=escalation tier=3 cluster=baidu origin=MrcproxyIDCDown": "tier3",
+		"alertname=MrcproxyEscalationEnded severity=escalation cluster=baidu":                     "team",
+		"alertname=MrcproxyBackendDown severity=warning cluster=baidu":                            "team",
+		"alertname=MrcproxyBackendDraining severity=info cluster=baidu":                           "nobody",
+	} {
+		args := append([]string{"config", "routes", "test", "--config.file=" + deployed + "alertmanager/alertmanager.yaml", "--verify.receivers=" + receiver},
+			strings.Fields(labels)...)
+		if out, err := exec.Command(amtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("%s does not go to %s: %s", labels, receiver, out)
+		}
+	}
+}
+
 // TestMonitoringFiles has Prometheus' and Alertmanager's own tools judge the files, and run the tests of the rules.
 func TestMonitoringFiles(t *testing.T) {
 	for _, args := range [][]string{
