@@ -191,7 +191,7 @@ func TestChart(t *testing.T) {
 		t.Errorf("ports %v are not those of listen %v and admin.listen %s", ports, c.Listen, c.Admin.Listen)
 	}
 	grace, pre := values["terminationGracePeriodSeconds"].(int), values["preStopSeconds"].(int)
-	if need := c.Failover.Deadline.Seconds() + float64(pre); float64(grace) <= need {
+	if need := (c.Drain.AcceptFor + c.Drain.Timeout).Seconds() + float64(pre); float64(grace) <= need {
 		t.Errorf("terminationGracePeriodSeconds is %d, a stop takes up to %v s", grace, need)
 	}
 }

@@ -19,7 +19,7 @@ func TestUnits(t *testing.T) {
 	}
 	for _, line := range []string{
 		"Type=notify-reload", "WatchdogSec=10s", "DynamicUser=yes", "StateDirectory=mrcproxy", "CapabilityBoundingSet=", "NoNewPrivileges=yes",
-		"ExecStart=/usr/bin/mrcproxy serve -c /etc/mrcproxy/mrcproxy.yaml",
+		"ExecStart=/usr/bin/mrcproxy serve --takeover -c /etc/mrcproxy/mrcproxy.yaml",
 	} {
 		if !strings.Contains(string(text), "\n"+line+"\n") {
 			t.Errorf("mrcproxy.service has no line %s", line)
