@@ -180,8 +180,8 @@ release: deb ## archives, Debian packages, SBOMs (CycloneDX) and SHA256SUMS in D
 
 # The second build has another directory and no cache of the first.
 release-check: ## what a release for amd64 must be: the same bytes twice, and packages with the expected content
-	@scratch=$$(mktemp -d); trap 'chmod -R u+w "$$scratch"; rm -rf "$$scratch"' EXIT; \
-	mkdir "$$scratch/tree"; git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$$scratch/tree"; \
+	@rm -rf dist/check; scratch=$$(mktemp -d); trap 'chmod -R u+w "$$scratch"; rm -rf "$$scratch"' EXIT; \
+	mkdir "$$scratch/tree"; tar --exclude=./.git --exclude=./dist -cf - . | tar -xf - -C "$$scratch/tree"; \
 	make -s release DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' >/dev/null; \
 	make -s -C "$$scratch/tree" binaries DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' GOCACHE="$$scratch/cache" >/dev/null; \
 	make -s -C "$$scratch/tree" -o binaries release DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' >/dev/null; \
