@@ -14,5 +14,6 @@ end
 redis.call('ZREM', KEYS[2], ARGV[2])
 for i = 3, #KEYS do
   reply[i + 1] = reply[i + 1] + put(KEYS[i], ARGV[2], tonumber(ARGV[3]))
+  keep(KEYS[i], tonumber(ARGV[3]))
 end
 return reply

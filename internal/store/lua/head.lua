@@ -17,11 +17,14 @@ local function size(key)
   return redis.call('ZCARD', key)
 end
 
--- put has the key outlive its last member, and not for ever. It returns 1 for a member that is new.
+-- put returns 1 for a member that is new.
 local function put(key, member, ttl)
-  local added = redis.call('ZADD', key, string.format('%.0f', now + ttl), member)
+  return redis.call('ZADD', key, string.format('%.0f', now + ttl), member)
+end
+
+-- keep has a key outlive its members, and not for ever.
+local function keep(key, ttl)
   if redis.call('PTTL', key) < ttl then
     redis.call('PEXPIRE', key, string.format('%.0f', ttl))
   end
-  return added
 end

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -108,4 +109,18 @@ func (s *Server) Size(key string) int {
 		s.t.Fatal(err)
 	}
 	return int(n)
+}
+
+// Busy is how long it has worked on a command, all calls together.
+func (s *Server) Busy(command string) time.Duration {
+	s.t.Helper()
+	text, err := s.Client.Info(context.Background(), "commandstats").Result()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, text, _ = strings.Cut(text, "cmdstat_"+command+":")
+	_, text, _ = strings.Cut(text, "usec=")
+	text, _, _ = strings.Cut(text, ",")
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return time.Duration(n) * time.Microsecond
 }
