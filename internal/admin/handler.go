@@ -5,30 +5,24 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
-	"strings"
 
 	"go.uber.org/zap"
 )
 
-// link is a line of the index; both parts are fit for HTML as they are.
-type link struct{ path, what string }
-
 // handler routes what o has. Profiles end when stopping does.
 func (o Options) handler(stopping context.Context) http.Handler {
 	mux := http.NewServeMux()
-	links := []link{{"/-/healthy", "the process serves"}, {"/-/ready", "sessions can be taken"}}
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /-/ready", o.ready)
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
-		links = append(links, link{"/metrics", "for Prometheus"})
 	}
 	if o.Daemon != nil {
 		for pattern, h := range o.endpoints() {
 			mux.HandleFunc(pattern, h)
 		}
 		mux.HandleFunc("GET /api/v1/events", o.events(stopping))
-		links = append(links, link{"/api/v1/status", "the present state, as JSON"})
+		statusPage(mux)
 	}
 	if o.Probe != nil {
 		mux.HandleFunc("GET /probe", o.Probe)
@@ -36,13 +30,11 @@ func (o Options) handler(stopping context.Context) http.Handler {
 	}
 	if o.Pprof {
 		profiles(stopping, mux)
-		links = append(links, link{"/debug/pprof/", "profiles of the process"})
 	}
 	if o.Reload != nil { // other methods get 405 from the mux
 		mux.HandleFunc("POST /-/reload", o.reload)
 		mux.HandleFunc("PUT /-/reload", o.reload)
 	}
-	mux.HandleFunc("GET /{$}", index(links, o.Reload != nil))
 	// A web page elsewhere, open in an operator's browser, must not be able to reload the proxy.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
@@ -93,22 +85,4 @@ func profiles(stopping context.Context, mux *http.ServeMux) {
 		})
 	}
 	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
-}
-
-// index is a page of links.
-func index(links []link, reload bool) http.HandlerFunc {
-	var b strings.Builder
-	b.WriteString("<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>mrcproxy</title>\n<h1>mrcproxy</h1>\n<ul>\n")
-	for _, l := range links {
-		b.WriteString(`<li><a href="` + l.path + `">` + l.path + "</a>: " + l.what + "</li>\n")
-	}
-	if reload {
-		b.WriteString("<li>POST /-/reload: load the configuration anew</li>\n")
-	}
-	b.WriteString("</ul>\n")
-	page := b.String()
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = io.WriteString(w, page) // the client has gone: nothing to do
-	}
 }
