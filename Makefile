@@ -38,10 +38,13 @@ DEB_VERSION = $(shell sed -E 's/^v([0-9])/\1/; t dash; s/^([^0-9])/0~\1/; :dash;
 DEB_MAINTAINER ?= mrcproxy <root@localhost>
 
 # Debian packages the tests need, each as package:proof. A proof is a command, or a file when it starts with a slash.
-# gcc and libc6-dev are for -race; sip-tester is SIPp; prometheus is for promtool (where an init system runs, its
-# service is started too, and kamailio's: `systemctl disable --now prometheus kamailio` if that is not wanted).
+# gcc and libc6-dev are for -race; chromium is for the status page's tests, and fonts-dejavu-core for its pictures;
+# sip-tester is SIPp; prometheus is for promtool (where an init system runs, its service is started too, and kamailio's:
+# `systemctl disable --now prometheus kamailio` if that is not wanted).
 DEB_PACKAGES := \
 	baresip-core:baresip \
+	chromium:chromium \
+	fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf \
 	gcc:gcc \
 	libc6-dev:/usr/include/stdio.h \
 	iproute2:ip \
@@ -58,7 +61,7 @@ DEB_PACKAGES := \
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: help deps fmt-check vet build-all test unit fuzz-short daemon soak flood build lint fuzz model cover bench demo docker chart binaries deb release release-check clean
+.PHONY: man screenshots help deps fmt-check vet build-all test unit fuzz-short daemon soak flood build lint fuzz model cover bench demo docker chart binaries deb release release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -154,6 +157,12 @@ demo: ## the proxy with simulated servers and a client (ARGS="--for 20s")
 
 docker: ## the container image
 	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) .
+
+man: ## the manual pages, man/
+	go run ./cmd/mrcproxy man man
+
+screenshots: deps ## the pictures of the status page, docs/images/
+	MRCPROXY_SCREENSHOTS=$(CURDIR)/docs/images go test -count=1 ./test/page
 
 binaries:
 	@for arch in $(ARCHES); do \

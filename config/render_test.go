@@ -9,8 +9,12 @@ import (
 // TestRender: what Render gives is read as the same configuration, whatever keys there are, and holds no secret.
 func TestRender(t *testing.T) {
 	clearEnv(t)
-	for _, file := range []string{"testdata/full.yaml", exampleFile} {
+	limits := "secret: 0123456789abcdef\ninstances: 2\nstore: \"redis://eve:hunter2@127.0.0.1:6379/3\"\n" + strings.Replace(minimal, "{uri: ", "{capacity: {speechrecog: 50, total: 60}, max_cps: 5, uri: ", 1)
+	for _, file := range []string{"testdata/full.yaml", exampleFile, "limits"} {
 		data, err := os.ReadFile(file)
+		if file == "limits" {
+			data, err = []byte(limits), nil
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +39,7 @@ func TestRender(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", file, err, got)
 		}
-		again.Secret, again.Admin.Token = want.Secret, want.Admin.Token
+		again.Secret, again.Admin.Token, again.Store.Password = want.Secret, want.Admin.Token, want.Store.Password
 		again.Store.Password, again.Store.SentinelPassword = want.Store.Password, want.Store.SentinelPassword
 		if changes := Diff(want, again); len(changes) > 0 {
 			t.Errorf("%s: read again:\n%s\n%s", file, strings.Join(changes, "\n"), got)

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,10 +19,22 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := root().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "mrcproxy:", err)
-		os.Exit(1)
+	os.Exit(execute(ctx, root(), os.Stderr))
+}
+
+// execute carries a command line out and returns the exit code. What fails before the command itself has begun is a command
+// line that makes no sense.
+func execute(ctx context.Context, c *cobra.Command, stderr io.Writer) int {
+	begun := false
+	c.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	err := c.ExecuteContext(ctx)
+	if err != nil && !begun {
+		err = usageError{err}
 	}
+	if err != nil && !wordless(err) {
+		fmt.Fprintln(stderr, "mrcproxy:", err)
+	}
+	return exitCode(err)
 }
 
 func root() *cobra.Command {
@@ -32,6 +45,11 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	for verb := range verbs {
+		c.AddCommand(actionCommand(verb))
+	}
+	c.AddCommand(statusCommand(), backendsCommand(), sessionsCommand(), eventsCommand(), weightCommand(), reloadCommand(), routeCommand(), configCommand(),
+		manCommand())
 	c.AddCommand(serve(), check(), demo(), freeswitchCommand(), importCommand(), probeCommand())
 	return c
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -132,33 +131,4 @@ func revision() string {
 		}
 	}
 	return ""
-}
-
-func check() *cobra.Command {
-	var file string
-	c := &cobra.Command{
-		Use:   "check",
-		Short: "Check a configuration file",
-		Long:  "Check a configuration file as serve would read it. Exit status 0: it can be used; 1: it cannot, with every fault on a line of its own.",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := config.Load(file)
-			if err != nil {
-				return err
-			}
-			if err := app.Check(cfg); err != nil {
-				return err
-			}
-			backends := 0
-			for _, cl := range cfg.Clusters {
-				for _, g := range cl.Groups {
-					backends += len(g.Backends)
-				}
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%s is valid: %d listeners, %d routes, %d clusters, %d backends\n", file, len(cfg.Listen), len(cfg.Routes), len(cfg.Clusters), backends)
-			return nil
-		},
-	}
-	configFlag(c, &file)
-	return c
 }

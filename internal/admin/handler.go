@@ -26,7 +26,6 @@ func (o Options) handler(stopping context.Context) http.Handler {
 	}
 	if o.Probe != nil {
 		mux.HandleFunc("GET /probe", o.Probe)
-		links = append(links, link{"/probe?target=&amp;module=deep", "probe a backend, for Prometheus"})
 	}
 	if o.Pprof {
 		profiles(stopping, mux)

@@ -158,7 +158,9 @@ func TestPage(t *testing.T) {
 	// A session is found by its Call-ID, and ended.
 	var page api.SessionPage
 	h.get("sessions", &page)
-	b.do(chromedp.KeyEvent("/"), chromedp.KeyEvent(page.Sessions[0].CallID[3:]+kb.Enter))
+	b.do(chromedp.KeyEvent("/"))
+	b.await("the key leads to the search", "document.activeElement.id === 'call-id'")
+	b.do(chromedp.Evaluate("document.activeElement.value = ''", nil), chromedp.SendKeys("#call-id", page.Sessions[0].CallID[3:]+kb.Enter, chromedp.ByQuery))
 	b.await("one session is found", fmt.Sprintf("document.querySelectorAll('.sessions li').length === 1 && document.querySelector('.sessions code').textContent === %q", page.Sessions[0].CallID))
 	b.do(chromedp.Click(".sessions button", chromedp.ByQuery), chromedp.Click("#ask .main", chromedp.ByQuery))
 	b.await("it is gone", "document.querySelector('#found p').textContent.startsWith('0 sessions')")
