@@ -23,8 +23,9 @@ const (
 	warmUp = time.Second
 	// soon is when a lease is looked at again that may not be established yet.
 	soon = time.Second
-	// forgetAfter is how long the end of a session is remembered at least, for an instance that takes itself to have it.
-	forgetAfter = time.Minute
+	// forgetAfter is how long the end of a session is remembered at least, for an instance that takes itself to have it: also
+	// one that was killed, and finds the session in its journal when it is started again.
+	forgetAfter = 10 * time.Minute
 	// noEnd is for how long a session without an end is put into Redis; it is renewed long before.
 	noEnd = 24 * time.Hour
 )
