@@ -50,6 +50,6 @@ func root() *cobra.Command {
 	}
 	c.AddCommand(statusCommand(), backendsCommand(), sessionsCommand(), eventsCommand(), weightCommand(), reloadCommand(), routeCommand(), configCommand(),
 		manCommand())
-	c.AddCommand(serve(), check(), demo(), freeswitchCommand(), importCommand(), probeCommand())
+	c.AddCommand(serve(), check(), demo(), freeswitchCommand(), importCommand(), probeCommand(), simCommand())
 	return c
 }

@@ -68,7 +68,7 @@ func (a *App) toldReload(cause string, before *config.Config, err error) {
 	now := time.Now()
 	d := DiffOf(before, a.cfg.Load())
 	r := reloaded{loaded: now, last: api.Reload{At: now, OK: err == nil, Cause: cause, Changes: d.Changes, NeedsRestart: d.NeedsRestart}}
-	e := api.Event{At: now, Type: "config", Text: "reloaded (" + cause + "): " + strconv.Itoa(len(d.Changes)) + " changes", By: cause}
+	e := api.Event{At: now, Type: "config", Text: "reloaded (" + cause + "), changes: " + strconv.Itoa(len(d.Changes)), By: cause}
 	if err != nil {
 		r.loaded, r.last.Error = a.reloads.Load().loaded, err.Error()
 		e.Text = "refused (" + cause + "): " + err.Error()

@@ -1,11 +1,18 @@
 package page
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,25 +109,65 @@ func (b *browser) await(what, js string) {
 	}
 }
 
-// keep writes a picture of the page, where pictures are wanted; it fails when there is none.
+// keep writes a picture of the page, where pictures are wanted and it has a name; it fails when there is none.
 func (b *browser) keep(name string, width, height int, dark bool) {
 	b.t.Helper()
 	scheme := "light"
 	if dark {
 		scheme = "dark"
 	}
-	var png []byte
+	var picture []byte
 	b.do(emulation.SetDeviceMetricsOverride(int64(width), int64(height), 1, false),
 		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
-		chromedp.Evaluate("document.querySelector('main').offsetHeight", nil), chromedp.CaptureScreenshot(&png))
-	if len(png) < 5000 {
-		b.t.Errorf("%s: a picture of %d bytes", name, len(png))
+		chromedp.Evaluate("document.querySelector('main').offsetHeight", nil), chromedp.CaptureScreenshot(&picture))
+	if len(picture) < 5000 {
+		b.t.Errorf("%s: a picture of %d bytes", name, len(picture))
 	}
-	if dir := os.Getenv("MRCPROXY_SCREENSHOTS"); dir != "" {
-		if err := os.WriteFile(filepath.Join(dir, name), png, 0o600); err != nil {
+	if dir := os.Getenv("MRCPROXY_SCREENSHOTS"); dir != "" && name != "" {
+		if err := os.WriteFile(filepath.Join(dir, name), smaller(b.t, picture), 0o644); err != nil {
 			b.t.Error(err)
 		}
 	}
+}
+
+// smaller is a picture with 256 colours at most: those that it has the most of.
+func smaller(t *testing.T, picture []byte) []byte {
+	t.Helper()
+	img, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[color.RGBA]int{}
+	at := func(x, y int) color.RGBA { // of pictures of pages
+		r, g, b, _ := img.At(x, y).RGBA()
+		return color.RGBA{uint8(r>>8) &^ 3, uint8(g>>8) &^ 3, uint8(b>>8) &^ 3, 255}
+	}
+	area := img.Bounds()
+	for y := area.Min.Y; y < area.Max.Y; y++ {
+		for x := area.Min.X; x < area.Max.X; x++ {
+			count[at(x, y)]++
+		}
+	}
+	all := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return cmp.Compare(count[b], count[a]) })
+	var palette color.Palette
+	for _, c := range all[:min(len(all), 256)] {
+		palette = append(palette, c)
+	}
+	known := map[color.RGBA]uint8{}
+	for _, c := range all {
+		known[c] = uint8(palette.Index(c))
+	}
+	out := image.NewPaletted(area, palette)
+	for y := area.Min.Y; y < area.Max.Y; y++ {
+		for x := area.Min.X; x < area.Max.X; x++ {
+			out.SetColorIndex(x, y, known[at(x, y)])
+		}
+	}
+	var b bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, out); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // accessible fails for a control that a screen reader has no name for.

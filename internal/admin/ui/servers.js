@@ -95,9 +95,11 @@ export class Servers {
   }
 
   #tiles(g) {
+    const ports = new Set(g.members.map((b) => address(b).match(/:\d+(?=;|$)/)?.[0]));
+    const short = (b) => address(b).replace(/;.*/, "").replace(ports.size === 1 ? /:\d+$/ : "", "");
     return h("ul", { class: "tiles" }, g.members.map((b) => {
       const fill = h("span", { class: "fill" });
-      const name = h("span", { class: "name" }, address(b).replace(/;.*/, ""));
+      const name = h("span", { class: "name" }, short(b));
       const count = h("span", { class: "count" });
       const tile = h("button", { type: "button", class: "tile", onclick: () => this.#act("show", b.id) }, fill, name, count);
       this.#views.set(b.id, (b) => {
@@ -114,7 +116,7 @@ export class Servers {
   #table(g, title) {
     return h("table", { class: "servers" },
       h("caption", { class: "heard" }, `Servers of ${title}`),
-      h("thead", { class: "heard" }, h("tr", {}, ["State", "Server", "Sessions", "Last 15 minutes", "Why", "Actions"].map((t) => h("th", { scope: "col" }, t)))),
+      h("thead", {}, h("tr", {}, [["State", "w-state"], ["Server", "w-name"], ["Sessions", "w-load"], ["15 minutes", "spark w-spark"], ["Why", ""], ["Actions", "w-buttons"]].map(([t, c]) => h("th", { scope: "col", class: c }, h("span", { class: "heard" }, t))))),
       h("tbody", {}, g.members.map((b) => this.#row(b))));
   }
 
