@@ -34,7 +34,7 @@ SBOM := go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 # A release has the same bytes whoever builds it, and whenever: the only time in it is that of the commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 # A version of Debian's begins with a digit, and a hyphen stands before a revision only.
-DEB_VERSION = $(shell sed -E 's/^v([0-9])/\1/; t dash; s/^([^0-9])/0~\1/; :dash; s/-/+/g' <<<'$(VERSION)')
+DEB_VERSION = $(shell sed -E 's/^v?([0-9]+[.])/\1/; t dash; s/^/0~/; :dash; s/-/+/g' <<<'$(VERSION)')
 DEB_MAINTAINER ?= mrcproxy <root@localhost>
 
 # Debian packages the tests need, each as package:proof. A proof is a command, or a file when it starts with a slash.
@@ -191,9 +191,9 @@ release: deb ## archives, Debian packages, SBOMs (CycloneDX) and SHA256SUMS in D
 release-check: ## what a release for amd64 must be: the same bytes twice, and packages with the expected content
 	@rm -rf dist/check; scratch=$$(mktemp -d); trap 'chmod -R u+w "$$scratch"; rm -rf "$$scratch"' EXIT; \
 	mkdir "$$scratch/tree"; tar --exclude=./.git --exclude=./dist -cf - . | tar -xf - -C "$$scratch/tree"; \
-	make -s release DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' >/dev/null; \
-	make -s -C "$$scratch/tree" binaries DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' GOCACHE="$$scratch/cache" >/dev/null; \
-	make -s -C "$$scratch/tree" -o binaries release DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' >/dev/null; \
+	make -s release DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' >&2; \
+	make -s -C "$$scratch/tree" binaries DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' GOCACHE="$$scratch/cache" >&2; \
+	make -s -C "$$scratch/tree" -o binaries release DIST=dist/check ARCHES=amd64 VERSION='$(VERSION)' >&2; \
 	diff dist/check/SHA256SUMS "$$scratch/tree/dist/check/SHA256SUMS"; \
 	deploy/check-release dist/check; \
 	echo "the same bytes twice:"; cat dist/check/SHA256SUMS; rm -rf dist/check
