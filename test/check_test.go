@@ -73,7 +73,7 @@ clusters:
 	if code, _, errs := mrcproxy(t, "check", "-c", filepath.Join(l.dir, "none.yaml")); code != 1 || !strings.Contains(errs, "none.yaml") {
 		t.Errorf("a file that is not there: exit status %d, %q", code, errs)
 	}
-	if code, _, errs := mrcproxy(t, "check", file); code != 1 || errs == "" {
+	if code, _, errs := mrcproxy(t, "check", file); code != 2 || errs == "" {
 		t.Errorf("a file without -c: exit status %d, %q", code, errs)
 	}
 }

@@ -138,7 +138,7 @@ Exit status 0: it can be used. 1: it cannot, with every fault on a line of its o
 			}
 			warnings := config.Warnings(cfg)
 			for _, w := range warnings {
-				fmt.Fprintln(c.OutOrStdout(), "warning:", w)
+				fmt.Fprintln(c.ErrOrStderr(), "warning:", w)
 			}
 			backends := 0
 			for _, cl := range cfg.Clusters {
