@@ -169,7 +169,8 @@ binaries:
 		echo "build $(VERSION) for linux/$$arch"; mkdir -p $(DIST)/$$arch; \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' \
 			-o $(DIST)/$$arch/mrcproxy ./cmd/mrcproxy; \
-	done
+	done; \
+	go run ./cmd/mrcproxy man $(DIST)/man; go run ./cmd/mrcproxy completion bash >$(DIST)/man/completion.bash
 
 deb: binaries ## Debian packages in DIST (dist), for ARCHES (amd64 arm64)
 	@for arch in $(ARCHES); do \
