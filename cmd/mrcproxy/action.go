@@ -123,16 +123,19 @@ func await(ctx context.Context, cl *api.Client, verb string, s api.Scope, limit 
 	t := time.NewTicker(500 * time.Millisecond)
 	defer t.Stop()
 	for {
-		left, err := remaining(limited, cl, verb, s)
+		left, err := remaining(ctx, cl, verb, s)
 		switch {
-		case limited.Err() == nil && err != nil:
+		case err != nil:
 			return err
-		case err == nil && left == 0:
+		case left == 0:
 			_, err = fmt.Fprintln(w, map[bool]string{true: "up", false: "no session is left"}[verb == "enable"])
 			return err
 		}
 		select {
 		case <-limited.Done():
+			if ctx.Err() != nil { // interrupted
+				return ctx.Err()
+			}
 			if verb == "enable" {
 				return noError(fmt.Sprintf("after %v: not up: %s", limit, many(left, "backend")))
 			}

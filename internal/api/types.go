@@ -218,7 +218,7 @@ type SessionPage struct {
 type Event struct {
 	ID      uint64    `json:"id"` // ascending
 	At      time.Time `json:"at"`
-	Type    string    `json:"type"` // state, failover, rejected, operator, config, load
+	Type    string    `json:"type"` // state, failover, rejected, operator, config
 	Cluster string    `json:"cluster,omitempty"`
 	IDC     string    `json:"idc,omitempty"`
 	Backend string    `json:"backend,omitempty"`

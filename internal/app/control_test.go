@@ -298,7 +298,7 @@ func TestDisableStopsProbes(t *testing.T) {
 // TestWishEnds: a wish with a deadline ends by itself, and the log says whose it was.
 func TestWishEnds(t *testing.T) {
 	d := newDesk(t)
-	d.do("drain", api.Action{Scope: api.Scope{IDC: "a"}, For: "300ms"})
+	d.do("drain", api.Action{Scope: api.Scope{IDC: "a"}, For: "2s"})
 	if s := d.states(); s != "draining draining up" {
 		t.Errorf("drained: %s", s)
 	}
