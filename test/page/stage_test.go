@@ -95,11 +95,17 @@ func live(b *api.Backend, rnd *rand.Rand, now time.Time, local bool, dead string
 // serve shows a stage to a browser.
 func serve(t *testing.T, s *stage, events ...api.Event) (*browser, string) {
 	t.Helper()
+	return serveTo(t, s, "", events...)
+}
+
+// serveTo is serve to somebody who has logged in with a token; "" for none.
+func serveTo(t *testing.T, s *stage, token string, events ...api.Event) (*browser, string) {
+	t.Helper()
 	log := recent.New(time.Now())
 	for _, e := range events {
 		log.Add(e)
 	}
-	srv, err := admin.Listen(admin.Options{Listen: "127.0.0.1:0", Daemon: s, Events: log, Metrics: http.NotFoundHandler()})
+	srv, err := admin.Listen(admin.Options{Listen: "127.0.0.1:0", Daemon: s, Events: log, Token: func() string { return token }, Metrics: http.NotFoundHandler()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +119,11 @@ func serve(t *testing.T, s *stage, events ...api.Event) (*browser, string) {
 		}
 	})
 	b := newBrowser(t)
-	b.do(chromedp.Navigate("http://" + srv.Addr().String() + "/"))
+	login := ""
+	if token != "" {
+		login = "eve:" + token + "@"
+	}
+	b.do(chromedp.Navigate("http://" + login + srv.Addr().String() + "/"))
 	b.await("it is live", "document.querySelector('#live.on')")
 	return b, srv.Addr().String()
 }
@@ -141,6 +151,12 @@ func TestIdle(t *testing.T) {
 	if wide := eval[bool](b, "document.documentElement.scrollWidth > document.documentElement.clientWidth"); wide {
 		t.Error("on a narrow screen the page is wider than the screen")
 	}
+}
+
+// TestLogin: who has logged in has the page, the API and the events.
+func TestLogin(t *testing.T) {
+	b, _ := serveTo(t, set(house2, two, ""), "a-token-of-the-test")
+	b.await("all rows are there", "document.querySelectorAll('.servers tbody tr').length === 18")
 }
 
 func TestIDCDown(t *testing.T) {
