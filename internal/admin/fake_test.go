@@ -53,7 +53,7 @@ func sums() api.Sums {
 func (f *fake) Clusters() []api.Cluster {
 	g := api.Group{Cluster: "asr", IDC: "sh-a", Priority: 1, Local: true, Sums: sums()}
 	return []api.Cluster{
-		{Name: "asr", Policy: "least-load", Fallback: []string{"tts"}, Sums: sums(), Groups: []api.Group{g}},
+		{Name: "asr", Policy: "least-load", Fallback: []string{"tts"}, FellBack: map[string]int{"tts": 2}, Sums: sums(), Groups: []api.Group{g}},
 		{Name: "tts", Policy: "weighted", Fallback: []string{}, Sums: sums(), Groups: []api.Group{}},
 	}
 }

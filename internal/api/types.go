@@ -39,6 +39,8 @@ type Cluster struct {
 	Name     string   `json:"name"`
 	Policy   string   `json:"policy"`
 	Fallback []string `json:"fallback"`
+	// FellBack counts the sessions whose route named this cluster and that are at another, by that cluster.
+	FellBack map[string]int `json:"fell_back,omitempty"`
 	Sums
 	Groups []Group `json:"groups"`
 }

@@ -509,6 +509,23 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+// TestFellBack: sessions at another cluster than their route named are counted with the one that it named.
+func TestFellBack(t *testing.T) {
+	d := newDesk(t)
+	d.configure(*d.text.Load() + "  - {name: tts, fallback: [asr], groups: [{idc: a, backends: [{uri: \"" + d.uri(0) + "\"}]}]}\n")
+	d.ask("POST /api/v1/reload", nil, nil)
+	for i, wanted := range []string{"tts", "tts", "asr", ""} { // the last was learned from a message
+		b := d.app.bal.Backends()[1]
+		s := &session.Session{CallID: fmt.Sprint("call-", i), Kind: d.app.sessions.Kind(session.Kind{Cluster: wanted}), Start: time.Now(), Lease: d.app.bal.Adopt(b)}
+		d.app.sessions.Add(session.Key([]byte(s.CallID), nil, b.ID()), s, 0)
+	}
+	var l []api.Cluster
+	d.ask("GET /api/v1/clusters", nil, &l)
+	if len(l) != 2 || l[0].FellBack != nil || len(l[1].FellBack) != 1 || l[1].FellBack["asr"] != 2 {
+		t.Errorf("%+v", l)
+	}
+}
+
 // TestPages: every session is on one page, whatever the size of the pages.
 func TestPages(t *testing.T) {
 	d := newDesk(t)

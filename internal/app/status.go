@@ -8,6 +8,7 @@ import (
 	"mrcproxy/balancer"
 	"mrcproxy/internal/api"
 	"mrcproxy/internal/operator"
+	"mrcproxy/internal/session"
 )
 
 // Status gives the instance's status.
@@ -103,11 +104,11 @@ func why(w operator.Wish) string {
 // Clusters implements admin.Daemon.
 func (c control) Clusters() []api.Cluster {
 	cfg := c.cfg.Load()
-	backends := c.Backends(false)
+	backends, fellBack := c.Backends(false), c.fellBack()
 	all := []api.Cluster{}
 	for i := range cfg.Clusters {
 		cc := &cfg.Clusters[i]
-		cl := api.Cluster{Name: cc.Name, Policy: string(cc.Policy), Fallback: orNone(cc.Fallback), Sums: newSums(), Groups: []api.Group{}}
+		cl := api.Cluster{Name: cc.Name, Policy: string(cc.Policy), Fallback: orNone(cc.Fallback), FellBack: fellBack[cc.Name], Sums: newSums(), Groups: []api.Group{}}
 		for _, b := range backends {
 			if b.Cluster != cc.Name {
 				continue
@@ -132,6 +133,21 @@ func (c control) Clusters() []api.Cluster {
 		all = append(all, cl)
 	}
 	return all
+}
+
+// fellBack counts the sessions that are at another cluster than their route named: by the one and then the other.
+func (c control) fellBack() map[string]map[string]int {
+	m := map[string]map[string]int{}
+	c.sessions.Each(func(s *session.Session) bool {
+		if at := s.Backend().Cluster(); at != s.Cluster && s.Cluster != "" {
+			if m[s.Cluster] == nil {
+				m[s.Cluster] = map[string]int{}
+			}
+			m[s.Cluster][at]++
+		}
+		return true
+	})
+	return m
 }
 
 func newSums() api.Sums { return api.Sums{States: map[string]int{}} }

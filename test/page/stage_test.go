@@ -171,8 +171,11 @@ func TestIDCDown(t *testing.T) {
 		events = append(events, api.Event{At: at.Add(time.Duration(1000+i*90) * time.Millisecond), Type: "state", Cluster: "baidu", IDC: "sh-a", State: "down",
 			Backend: fmt.Sprintf("sip:10.1.1.%d:8060", 10+i), Text: "up -> down: 3 probes in a row failed: no answer"})
 	}
-	b, _ := serve(t, set(house2, two, "sh-a"), events...)
+	s := set(house2, two, "sh-a")
+	s.clusters[0].FellBack = map[string]int{"ali": 12}
+	b, _ := serve(t, s, events...)
 	b.await("the data centre is shown as dead", "document.querySelector('.idc.dead')")
+	b.await("what fell back is shown", "document.querySelector('.cluster h3 .sum').textContent.includes(' · 12 more at ali · ')")
 	b.keep("page-idc-down.png", 1360, 1040, false)
 }
 

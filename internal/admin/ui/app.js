@@ -165,6 +165,8 @@ document.addEventListener("keydown", (e) => {
     $("call-id").focus();
   }
 });
+// What no event tells of (what fell back, what is held) is asked for now and then.
+setInterval(refreshSoon, 3 * step);
 setInterval(() => {
   model.sample();
   if (model.status) draw();

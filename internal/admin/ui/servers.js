@@ -69,7 +69,9 @@ export class Servers {
     const groups = this.#model.groups(c);
     this.#groups.push(() => {
       const members = groups.flatMap((g) => g.members.map((b) => this.#model.backends.get(b.id)).filter(Boolean));
-      set(sum, `${members.reduce((n, b) => n + b.sessions, 0)} sessions · ${members.filter((b) => b.state === "up").length} of ${members.length} up`);
+      const now = this.#model.clusters.find((o) => o.name === c.name) ?? c;
+      const away = Object.entries(now.fell_back ?? {}).map(([at, n]) => `${n} more at ${at} · `).join("");
+      set(sum, `${members.reduce((n, b) => n + b.sessions, 0)} sessions · ${away}${members.filter((b) => b.state === "up").length} of ${members.length} up`);
     });
     const about = [c.policy, c.fallback.length ? `then ${c.fallback.join(", ")}` : ""].filter(Boolean).join(" · ");
     return h("article", { class: "cluster", "aria-label": `Cluster ${c.name}` },
