@@ -54,7 +54,7 @@ func (b *builder) spill(c *Config, path string, cl *Cluster, raw *partText) {
 	number, isPart := strings.CutSuffix(string(*raw), "%")
 	n, err := strconv.Atoi(strings.TrimSpace(number))
 	switch {
-	case err != nil || n < 1 || isPart && n > 100:
+	case err != nil || n < 1 || n > mostOf || isPart && n > 100:
 		b.fail(path, "must be a number of sessions, 1 or more, or 1%% to 100%%, not %q", *raw)
 		return
 	case !isPart:
@@ -74,13 +74,11 @@ func (b *builder) spill(c *Config, path string, cl *Cluster, raw *partText) {
 // capacity reads the total, and the limits for resources.
 func (b *builder) capacity(path string, be *Backend, raw rawCapacity) {
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		n := raw[name]
-		if n < 0 {
-			where := path
-			if _, ok := b.places[join(path, name)]; ok {
-				where = join(path, name)
-			}
-			b.fail(where, "must be at least 0, not %d", n)
+		n, where := raw[name], path
+		if _, ok := b.places[join(path, name)]; ok {
+			where = join(path, name)
+		}
+		if !b.within(where, n, 0) {
 			continue
 		}
 		if name == total {

@@ -16,6 +16,9 @@ type codeText string
 // partText is a number, or a part of a whole such as 30%.
 type partText string
 
+// rawRate is a number of requests in a unit of time, such as 200/s.
+type rawRate string
+
 // rawCapacity is written as one number, which is its total, or as numbers for MRCP resources and the total.
 type rawCapacity map[string]int
 
@@ -68,8 +71,8 @@ type rawLog struct {
 
 type rawClients struct {
 	Allow     []string `mapstructure:"allow"`
-	Rate      *string  `mapstructure:"rate"`
-	TotalRate *string  `mapstructure:"total_rate"`
+	Rate      *rawRate `mapstructure:"rate"`
+	TotalRate *rawRate `mapstructure:"total_rate"`
 	MaxConns  *int     `mapstructure:"max_connections"`
 }
 

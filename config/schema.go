@@ -174,25 +174,37 @@ func wrongType(value any, text string, t reflect.Type) string {
 			return ""
 		}
 		return "must be a number, or a part such as 30%"
+	case t == reflect.TypeFor[rawRate]() && isNumber(value):
+		return fmt.Sprintf("needs a unit of time, e.g. %s/s", text)
 	case t.Kind() == reflect.String:
 		if !isString {
 			return "must be a string: put it in quotes"
 		}
 	case t.Kind() == reflect.Int:
 		if _, ok := value.(int); !ok {
-			return fmt.Sprintf("must be %s, not %q", nameOf(t), text)
+			return notA(t, text, isString && isOne(strconv.Atoi(text)))
 		}
 	case t.Kind() == reflect.Float64:
 		if f, ok := value.(float64); !isNumber(value) || ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
-			return fmt.Sprintf("must be %s, not %q", nameOf(t), text)
+			return notA(t, text, isString && isOne(strconv.ParseFloat(text, 64)))
 		}
 	case t.Kind() == reflect.Bool:
 		if _, ok := value.(bool); !ok {
-			return fmt.Sprintf("must be %s, not %q", nameOf(t), text)
+			return notA(t, text, isString && isOne(strconv.ParseBool(text)))
 		}
 	}
 	return ""
 }
+
+// notA says that text is no t, or would be one without its quotes.
+func notA(t reflect.Type, text string, quoted bool) string {
+	if quoted {
+		return fmt.Sprintf("must be %s, without quotes", nameOf(t))
+	}
+	return fmt.Sprintf("must be %s, not %q", nameOf(t), text)
+}
+
+func isOne[T any](_ T, err error) bool { return err == nil }
 
 // badDuration says why text is no duration; "" if it is one.
 func badDuration(text string) string {

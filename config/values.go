@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -33,14 +34,29 @@ func (b *builder) duration(path string, dst, src *time.Duration, least time.Dura
 	}
 }
 
+// mostOf is the largest that a number of anything can be: what is made of it must not overflow.
+const mostOf = math.MaxInt32
+
 // count sets dst to a value that was given; least is the smallest allowed.
 func (b *builder) count(path string, dst, src *int, least int) {
 	if src == nil {
 		return
 	}
-	if *dst = *src; *src < least {
-		b.fail(path, "must be at least %d, not %d", least, *src)
+	*dst = *src
+	b.within(path, *src, least)
+}
+
+// within reports whether n is from least to mostOf, and fails if it is not.
+func (b *builder) within(path string, n, least int) bool {
+	switch {
+	case n < least:
+		b.fail(path, "must be at least %d, not %d", least, n)
+	case n > mostOf:
+		b.fail(path, "must be at most %d, not %d", mostOf, n)
+	default:
+		return true
 	}
+	return false
 }
 
 // part sets dst to a value that was given, 0 to 1.
@@ -144,11 +160,11 @@ func (b *builder) tls(c *Config, raw *rawTLS) {
 }
 
 // rate reads a number of requests in a unit of time, such as 200/s, 30/m or 1000/h.
-func (b *builder) rate(path string, dst *float64, raw *string) {
+func (b *builder) rate(path string, dst *float64, raw *rawRate) {
 	if raw == nil {
 		return
 	}
-	number, unit, _ := strings.Cut(*raw, "/")
+	number, unit, _ := strings.Cut(string(*raw), "/")
 	n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	seconds := map[string]float64{"s": 1, "m": 60, "h": 3600}[strings.TrimSpace(unit)]
 	if err != nil || seconds == 0 || !(n > 0) || n > 1e9 {
