@@ -48,7 +48,7 @@ clusters:
 			l.start(good)
 		}
 		code, out, errs := mrcproxy(t, "check", "-c", file)
-		if want := file + " is valid: 2 listeners, 1 routes, 1 clusters, 2 backends\n"; code != 0 || out != want || errs != "" {
+		if want := file + " is valid: 2 listeners, 1 route, 1 cluster, 2 backends\n"; code != 0 || out != want || errs != "" {
 			t.Errorf("a good file (a daemon has its sockets: %v): exit status %d, %q, %q", running, code, out, errs)
 		}
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -134,7 +136,7 @@ Exit status 0: it can be used. 1: it cannot, with every fault on a line of its o
 				return err
 			}
 			if err := app.Check(cfg); err != nil {
-				return err
+				return errors.New(file + ": " + strings.ReplaceAll(err.Error(), "\n", "\n"+file+": "))
 			}
 			warnings := config.Warnings(cfg)
 			for _, w := range warnings {
@@ -146,9 +148,10 @@ Exit status 0: it can be used. 1: it cannot, with every fault on a line of its o
 					backends += len(g.Backends)
 				}
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%s is valid: %d listeners, %d routes, %d clusters, %d backends\n", file, len(cfg.Listen), len(cfg.Routes), len(cfg.Clusters), backends)
+			fmt.Fprintf(c.OutOrStdout(), "%s is valid: %s, %s, %s, %s\n", file, many(len(cfg.Listen), "listener"), many(len(cfg.Routes), "route"),
+				many(len(cfg.Clusters), "cluster"), many(backends, "backend"))
 			if strict && len(warnings) > 0 {
-				return fmt.Errorf("%d warnings", len(warnings))
+				return errors.New(many(len(warnings), "warning"))
 			}
 			return nil
 		},

@@ -41,6 +41,18 @@ func loadWebConfig(path string) (*webConfig, error) {
 	return c, nil
 }
 
+// CheckWebConfig reports why a file cannot be Options.WebConfig; the error names the key of ours.
+func CheckWebConfig(path string) error {
+	c, err := loadWebConfig(path)
+	if err != nil {
+		return err
+	}
+	if _, err := c.tls(); err != nil {
+		return fmt.Errorf("admin.web_config: %s: %w", path, err)
+	}
+	return nil
+}
+
 // now is the configuration as the file has it, or as it last had it when it cannot be used.
 func (c *webConfig) now() *web.Config {
 	c.mu.Lock()

@@ -308,7 +308,8 @@ func (a *App) reload(cause string) error {
 		return err
 	}
 	old := a.cfg.Load()
-	if err := a.certs.Reload(); err != nil { // the files may be new though their names are not
+	useCertificates, err := a.certs.Read() // the files may be new though their names are not
+	if err != nil {
 		return err
 	}
 	deep, err := loadDeep(cfg)
@@ -317,6 +318,7 @@ func (a *App) reload(cause string) error {
 	}
 	changes := config.Diff(old, cfg)
 	if len(changes) == 0 {
+		useCertificates()
 		a.deep.Store(&deep) // the audio may be new though the file's name is not
 		a.log.Info("configuration reloaded, nothing changed", zap.String("cause", cause))
 		return nil
@@ -325,6 +327,7 @@ func (a *App) reload(cause string) error {
 		a.names.Apply(namesOf(old))
 		return fmt.Errorf("apply: %w", err)
 	}
+	useCertificates()
 	a.deep.Store(&deep)
 	a.names.Apply(namesOf(cfg))
 	a.proxy.SetRouting(routing(cfg))

@@ -59,12 +59,6 @@ func loadDeep(c *config.Config) (deepSpecs, error) {
 	return all, nil
 }
 
-// Check reports what is wrong with the files that a configuration names, beyond what loading it has shown.
-func Check(c *config.Config) error {
-	_, err := loadDeep(c)
-	return err
-}
-
 // caller places the sessions of deep probes by the sockets of calls.
 type caller struct{ p *proxy.Proxy }
 

@@ -49,18 +49,9 @@ var verdicts = map[store.Verdict]proxy.Verdict{store.Later: proxy.Later, store.A
 func newTogether(a *App, c *config.Config) (*together, error) {
 	s := c.Store
 	server := store.Server{Addrs: s.Addrs, Master: s.Master, User: s.User, Password: s.Password, SentinelUser: s.SentinelUser, SentinelPassword: s.SentinelPassword, DB: s.DB, Prefix: s.Prefix}
-	if s.TLS {
-		server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-		if s.CA != "" {
-			pem, err := os.ReadFile(s.CA)
-			if err != nil {
-				return nil, fmt.Errorf("store: ca: %w", err)
-			}
-			server.TLS.RootCAs = x509.NewCertPool()
-			if !server.TLS.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("store: ca: %s has no certificate", s.CA)
-			}
-		}
+	var err error
+	if server.TLS, err = storeTLS(s); err != nil {
+		return nil, err
 	}
 	t := &together{a: a, renew: s.Renew}
 	store.Quiet()
@@ -71,6 +62,26 @@ func newTogether(a *App, c *config.Config) (*together, error) {
 	})
 	t.count()
 	t.store.Connect()
+	return t, nil
+}
+
+// storeTLS is how the store is reached by TLS; nil: without it.
+func storeTLS(s config.Store) (*tls.Config, error) {
+	if !s.TLS {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.CA == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(s.CA)
+	if err != nil {
+		return nil, fmt.Errorf("store: ca: %w", err)
+	}
+	t.RootCAs = x509.NewCertPool()
+	if !t.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("store: ca: %s has no certificate", s.CA)
+	}
 	return t, nil
 }
 

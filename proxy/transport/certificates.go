@@ -71,12 +71,22 @@ func LoadCertificates(files CertificateFiles) (*Certificates, error) {
 // Reload reads the files again: handshakes that begin from now on use what they
 // say. Connections that are up stay as they are. On an error nothing changes.
 func (c *Certificates) Reload() error {
+	use, err := c.Read()
+	if err != nil {
+		return err
+	}
+	use()
+	return nil
+}
+
+// Read is Reload in two steps: nothing changes until use is called, which cannot
+// fail.
+func (c *Certificates) Read() (use func(), err error) {
 	now, err := c.files.load()
 	if err != nil {
-		return fmt.Errorf("load certificates: %w", err)
+		return nil, fmt.Errorf("load certificates: %w", err)
 	}
-	c.now.Store(now)
-	return nil
+	return func() { c.now.Store(now) }, nil
 }
 
 // ServerConfig returns the configuration for a listener; it follows Reload.
