@@ -201,20 +201,40 @@ func TestReloadFails(t *testing.T) {
 	}
 }
 
-// TestReloadFromAnotherSite: a web page elsewhere cannot have the operator's browser reload the proxy.
-func TestReloadFromAnotherSite(t *testing.T) {
-	var reloads atomic.Int32
-	r := run(t, full(&reloads))
-	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "http://elsewhere.example"}} {
-		if a := r.ask(t, "POST", "/-/reload", h...); a.code != 403 {
-			t.Errorf("%v: %d", h, a.code)
+// TestFromAnotherSite: a web page elsewhere cannot have the operator's browser do anything here: neither change something,
+// nor have a server probed, which takes a place there.
+func TestFromAnotherSite(t *testing.T) {
+	var reloads, probes atomic.Int32
+	o := full(&reloads)
+	o.Probe = func(http.ResponseWriter, *http.Request) { probes.Add(1) }
+	d := &fake{}
+	o.Daemon = d
+	r := run(t, o)
+	requests := []string{"POST /-/reload", "PUT /-/reload", "GET /probe?target=x"}
+	for pattern := range o.endpoints() {
+		if !strings.HasPrefix(pattern, "GET ") {
+			requests = append(requests, strings.Replace(pattern, "{id}", "1", 1))
 		}
 	}
-	if a := r.ask(t, "POST", "/-/reload", "Sec-Fetch-Site", "same-origin"); a.code != 200 {
-		t.Errorf("same origin: %d", a.code)
+	for _, request := range requests {
+		method, path, _ := strings.Cut(request, " ")
+		for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "http://elsewhere.example"}, {"Origin", "null"}} {
+			if a := r.ask(t, method, path, h...); a.code != 403 {
+				t.Errorf("%s %v: %d", request, h, a.code)
+			}
+		}
 	}
-	if n := reloads.Load(); n != 1 {
-		t.Errorf("%d reloads, want 1", n)
+	if n := reloads.Load() + probes.Load(); n != 0 || d.last() != "" {
+		t.Errorf("%d reloads and probes, and %q", n, d.last())
+	}
+	for request, h := range map[string][]string{"POST /-/reload": {"Sec-Fetch-Site", "same-origin"}, "GET /probe": nil} {
+		method, path, _ := strings.Cut(request, " ")
+		if a := r.ask(t, method, path, h...); a.code != 200 {
+			t.Errorf("%s %v: %d", request, h, a.code)
+		}
+	}
+	if reloads.Load() != 1 || probes.Load() != 1 {
+		t.Errorf("%d reloads and %d probes, want one each", reloads.Load(), probes.Load())
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 
@@ -19,6 +21,7 @@ const (
 	maxBody      = 64 << 10 // of a request
 	defaultLimit = 100      // sessions in a page
 	maxLimit     = 1000
+	maxReason    = 500 // characters
 )
 
 // endpoints are /api/v1 without the events.
@@ -116,10 +119,25 @@ func (o Options) action(v Verb) http.HandlerFunc {
 			o.fail(w, badRequest("the body is not an action: %s", err))
 			return
 		}
+		if err := checkReason(a.Reason); err != nil {
+			o.fail(w, err)
+			return
+		}
 		a.By = by(r, a.By)
 		res, err := o.Daemon.Do(v, a)
 		o.answer(w, res, err)
 	}
+}
+
+// checkReason refuses what would not be a line of a log, a page or a terminal.
+func checkReason(reason string) error {
+	switch {
+	case utf8.RuneCountInString(reason) > maxReason:
+		return badRequest("reason must be at most %d characters long", maxReason)
+	case strings.ContainsFunc(reason, func(c rune) bool { return !unicode.IsPrint(c) }):
+		return badRequest("reason must be printable, on one line")
+	}
+	return nil
 }
 
 // route takes a message as it would stand on the wire.
@@ -163,12 +181,12 @@ func by(r *http.Request, claimed string) string {
 // printable bounds what a client can write into the log.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return -1
 		}
 		return r
 	}, s)
-	return s[:min(len(s), 128)]
+	return strings.ToValidUTF8(s[:min(len(s), 128)], "")
 }
 
 func flag(r *http.Request, name string) (bool, error) {

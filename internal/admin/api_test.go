@@ -160,6 +160,8 @@ func TestAPIRefuses(t *testing.T) {
 		{"POST /api/v1/drain", "{", 400, "the body is not an action"},
 		{"POST /api/v1/drain", `{"host":"a"}`, 400, `unknown field \"host\"`},
 		{"POST /api/v1/drain", `{"reason":"` + strings.Repeat("x", maxBody) + `"}`, 400, "too large"},
+		{"POST /api/v1/drain", `{"idc":"a","reason":"` + strings.Repeat("x", maxReason+1) + `"}`, 400, "reason must be at most 500 characters"},
+		{"POST /api/v1/drain", `{"idc":"a","reason":"a\u001b[2Jb"}`, 400, "reason must be printable"},
 		{"POST /api/v1/route?source=here", "INVITE", 400, "source must be an IP address"},
 		{"GET /api/v1/events?after=now", "", 400, "after must be the number"},
 	} {

@@ -19,8 +19,8 @@ func whoOf(r *http.Request) string {
 }
 
 // guard lets a request through to next when it may see and change things: with the token, as a user of the web
-// configuration, or with a client certificate that it asks for. Where there are neither token nor users, everyone may, on a
-// loopback address, and nobody elsewhere. Health and readiness are for everyone.
+// configuration, or, where that has no users, with a client certificate that it asks for. Where there are neither token nor
+// users, everyone may, on a loopback address, and nobody elsewhere. Health and readiness are for everyone.
 type guard struct {
 	token    func() string
 	web      *webConfig // nil: none
@@ -54,7 +54,8 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // login is the user that a request shows to be.
 func (g *guard) login(r *http.Request, token string) (name string, ok bool) {
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+	// With users, certificate and password are both needed, as at any server that has such a file.
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && !g.web.users() {
 		return r.TLS.VerifiedChains[0][0].Subject.CommonName, true
 	}
 	if bearer, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); found {

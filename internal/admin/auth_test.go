@@ -3,6 +3,7 @@ package admin
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -70,6 +71,9 @@ func TestGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	const here = "127.0.0.1:9060"
+	certified := func(r *http.Request) {
+		r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: "cert"}}}}}
+	}
 	for name, tc := range map[string]struct {
 		loopback   bool
 		token      string
@@ -97,6 +101,9 @@ func TestGuard(t *testing.T) {
 		"user":                       {false, "", users, "/", here, basic("eve", "secret"), 200, "for eve"},
 		"user, wrong password":       {false, "", users, "/", here, basic("eve", "Secret"), 401, ""},
 		"user, unknown":              {true, "", users, "/", here, basic("adam", "secret"), 401, ""},
+		"certificate":                {false, "", nil, "/", here, certified, 200, "for cert"},
+		"certificate, not a token":   {false, token, nil, "/", here, certified, 200, "for cert"},
+		"certificate, and users":     {false, "", users, "/", here, certified, 401, ""},
 		"user, none given":           {true, "", users, "/api/v1/status", here, nil, 401, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

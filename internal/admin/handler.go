@@ -25,7 +25,7 @@ func (o Options) handler(stopping context.Context) http.Handler {
 		statusPage(mux)
 	}
 	if o.Probe != nil {
-		mux.HandleFunc("GET /probe", o.Probe)
+		mux.Handle("GET /probe", sameSite(o.Probe))
 	}
 	if o.Pprof {
 		profiles(stopping, mux)
@@ -34,8 +34,22 @@ func (o Options) handler(stopping context.Context) http.Handler {
 		mux.HandleFunc("POST /-/reload", o.reload)
 		mux.HandleFunc("PUT /-/reload", o.reload)
 	}
-	// A web page elsewhere, open in an operator's browser, must not be able to reload the proxy.
+	// A web page elsewhere, open in an operator's browser, must not be able to change anything here.
 	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// sameSite refuses what a web page elsewhere asks for, of a GET that does something.
+func sameSite(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asPost := r.WithContext(r.Context())
+		asPost.Method = http.MethodPost // a GET would be taken for harmless
+		if err := protection.Check(asPost); err != nil {
+			text(w, http.StatusForbidden, err.Error())
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
