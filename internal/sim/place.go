@@ -111,10 +111,7 @@ func (p *placing) cancel() {
 
 // final takes the INVITE's final response.
 func (p *placing) final(m *message, ctx context.Context) (bool, error) {
-	var err error
-	if p.cancelled {
-		err = context.Cause(ctx)
-	}
+	err := context.Cause(ctx) // also when it has ended just now
 	if m.code >= 300 {
 		uri := "sip:" + p.to.addr.String()
 		_ = p.k.c.ep.send(p.to.network, p.to.addr, p.k.failAck(m, p.branch, uri))
