@@ -93,7 +93,7 @@ func scopeOf(s *api.Scope, args []string) error {
 		s.Backend = args[1]
 	case "group":
 		cluster, idc, ok := strings.Cut(args[1], "/")
-		if !ok {
+		if !ok || cluster == "" || idc == "" {
 			return usage("a group is CLUSTER/IDC, not %q", args[1])
 		}
 		s.Cluster, s.IDC = cluster, idc

@@ -15,9 +15,7 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Show and compare configurations"}
-	c.AddCommand(configShow(), configDiff())
-	return c
+	return family("config", "Show and compare configurations", "", configShow(), configDiff())
 }
 
 func configShow() *cobra.Command {

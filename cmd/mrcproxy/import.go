@@ -17,9 +17,7 @@ Exit status 0: the configuration is one that serve accepts. 1: it is not, or a t
 where and why.`
 
 func importCommand() *cobra.Command {
-	c := &cobra.Command{Use: "import", Short: "Make a configuration from the tables of OpenSIPS or Kamailio", Long: importLong}
-	c.AddCommand(importOpenSIPS(), importKamailio())
-	return c
+	return family("import", "Make a configuration from the tables of OpenSIPS or Kamailio", importLong, importOpenSIPS(), importKamailio())
 }
 
 func importOpenSIPS() *cobra.Command {

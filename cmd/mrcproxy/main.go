@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,7 +27,13 @@ func main() {
 // line that makes no sense.
 func execute(ctx context.Context, c *cobra.Command, stderr io.Writer) int {
 	begun := false
-	c.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if err := errors.Join(c.ValidateRequiredFlags(), c.ValidateFlagGroups()); err != nil { // cobra looks at them later
+			return err
+		}
+		begun = true
+		return nil
+	}
 	err := c.ExecuteContext(ctx)
 	if err != nil && !begun {
 		err = usageError{err}
@@ -35,6 +42,18 @@ func execute(ctx context.Context, c *cobra.Command, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "mrcproxy:", err)
 	}
 	return exitCode(err)
+}
+
+// family is a command that only has others below it.
+func family(use, short, long string, members ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs, RunE: func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usage("unknown command %q for %q", args[0], c.CommandPath())
+		}
+		return c.Help()
+	}}
+	c.AddCommand(members...)
+	return c
 }
 
 func root() *cobra.Command {

@@ -57,7 +57,7 @@ func (a *App) expire(now time.Time) {
 	defer a.mu.Unlock()
 	a.probeBackends(a.cfg.Load())
 	for _, w := range gone {
-		text := string(w.Mode) + " of " + w.Scope.String() + " has ended, as wanted by " + w.By
+		text := string(w.Mode) + " of " + w.Scope.String() + " has ended, as wanted"
 		a.log.Info("operator", zap.String("action", "expired"), zap.Stringer("scope", w.Scope), zap.String("by", w.By))
 		a.recent.Add(api.Event{At: now, Type: "operator", Cluster: w.Cluster, IDC: w.IDC, Backend: w.Backend, Text: text, By: w.By})
 	}
@@ -68,10 +68,10 @@ func (a *App) toldReload(cause string, before *config.Config, err error) {
 	now := time.Now()
 	d := DiffOf(before, a.cfg.Load())
 	r := reloaded{loaded: now, last: api.Reload{At: now, OK: err == nil, Cause: cause, Changes: d.Changes, NeedsRestart: d.NeedsRestart}}
-	e := api.Event{At: now, Type: "config", Text: "reloaded (" + cause + "), changes: " + strconv.Itoa(len(d.Changes)), By: cause}
+	e := api.Event{At: now, Type: "config", Text: "reloaded, changes: " + strconv.Itoa(len(d.Changes)), By: cause}
 	if err != nil {
 		r.loaded, r.last.Error = a.reloads.Load().loaded, err.Error()
-		e.Text = "refused (" + cause + "): " + err.Error()
+		e.Text = "refused: " + err.Error()
 	}
 	a.reloads.Store(&r)
 	a.recent.Add(e)

@@ -41,8 +41,10 @@ func (s Scope) Covers(cluster, idc, backend string) bool {
 // String is the scope for people.
 func (s Scope) String() string {
 	switch {
+	case s.Backend != "" && s.Cluster != "":
+		return "backend " + s.Backend + " of " + s.Cluster
 	case s.Backend != "":
-		return "backend " + s.Cluster + " " + s.Backend
+		return "backend " + s.Backend
 	case s.Cluster != "":
 		return "group " + s.Cluster + "/" + s.IDC
 	}

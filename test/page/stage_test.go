@@ -139,8 +139,8 @@ var (
 func TestIdle(t *testing.T) {
 	now := time.Now()
 	b, _ := serve(t, set(house2, two, ""),
-		api.Event{At: now.Add(-51 * time.Hour), Type: "config", Text: "reloaded (start), changes: 0", By: "start"},
-		api.Event{At: now.Add(-40 * time.Minute), Type: "config", Text: "reloaded (file), changes: 1", By: "file"},
+		api.Event{At: now.Add(-51 * time.Hour), Type: "config", Text: "reloaded, changes: 0", By: "start"},
+		api.Event{At: now.Add(-40 * time.Minute), Type: "config", Text: "reloaded, changes: 1", By: "file"},
 		api.Event{At: now.Add(-841 * time.Second), Type: "failover", Cluster: "baidu", IDC: "sh-b", Backend: "sip:10.2.1.12:8060", Text: "no_response", Count: 3},
 		api.Event{At: now.Add(-840 * time.Second), Type: "state", Cluster: "baidu", IDC: "sh-b", Backend: "sip:10.2.1.12:8060", State: "down",
 			Text: "up -> down: ejected: 3 calls in a row failed: no_response"})

@@ -82,7 +82,7 @@ function drawTraffic(total) {
       h("div", {},
         h("h3", {}, i.name || "no IDC", i.local ? h("span", { class: "tag" }, "this instance's") : null),
         h("p", { class: "much" }, h("strong", {}, `${i.sessions}`), ` ${kind} · ${Math.round(part * 100)} %`),
-        h("p", { class: "sum" }, `${counted(i.states)}${i.capacity < 0 ? "" : ` · room for ${i.capacity}`}`)),
+        h("p", { class: "sum" }, `${counted(i.states)}${i.capacity < 0 ? "" : ` · ${plural(i.capacity, "place")}`}`)),
       i.name ? h("span", { class: "buttons" },
         h("button", { type: "button", "aria-label": `Drain ${i.name}`, onclick: () => act("drain", scope), hidden: i.out > 0 }, "Drain"),
         h("button", { type: "button", "aria-label": `Enable ${i.name}`, onclick: () => act("enable", scope), hidden: i.out === 0 }, "Enable")) : null);

@@ -175,4 +175,6 @@ export function reason(b) {
   return parts.join("; ");
 }
 
-export const counted = (states) => Object.entries(states).map(([s, n]) => `${n} ${s}`).join(", ") || plural(0, "server");
+const order = ["up", "unknown", "draining", "disabled", "down", "removed"];
+
+export const counted = (states) => order.filter((s) => states[s]).map((s) => `${states[s]} ${s}`).join(", ") || plural(0, "server");
