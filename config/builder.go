@@ -136,6 +136,7 @@ func (b *builder) build(raw *rawConfig) *Config {
 		b.duration("drain.timeout", &c.Drain.Timeout, raw.Drain.Timeout, 0)
 	}
 	b.handover(c, raw.Handover)
+	b.cdr(c, raw.CDR)
 	c.Clusters = b.clusters(c, raw.Clusters)
 	c.Routes = b.routes(raw.Routes)
 	b.otherwise(c, raw.Otherwise)
@@ -198,16 +199,11 @@ func (b *builder) dataDir(c *Config, raw *string) {
 
 // handover puts the socket into the data directory where nothing else is said.
 func (b *builder) handover(c *Config, raw *rawHandover) {
-	switch {
-	case raw == nil || raw.Socket == nil:
-		if c.DataDir != "" {
-			c.Handover.Socket = filepath.Join(c.DataDir, "handover.sock")
-		}
-	case *raw.Socket == "" || *raw.Socket == "off":
-	case !filepath.IsAbs(*raw.Socket):
-		b.fail("handover.socket", "must be an absolute path or off, not %q", *raw.Socket)
-	default:
-		c.Handover.Socket = *raw.Socket
+	if c.DataDir != "" {
+		c.Handover.Socket = filepath.Join(c.DataDir, "handover.sock")
+	}
+	if raw != nil {
+		b.pathOrOff("handover.socket", &c.Handover.Socket, raw.Socket)
 	}
 }
 

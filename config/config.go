@@ -30,6 +30,7 @@ type Config struct {
 	Sessions Sessions
 	Drain    Drain
 	Handover Handover
+	CDR      CDR
 	// Store is where sessions are counted.
 	Store       Store
 	OnStoreLoss OnStoreLoss
@@ -209,6 +210,13 @@ type Drain struct {
 // Handover is where a running process can be asked for its sockets; empty Socket: nowhere.
 type Handover struct {
 	Socket string
+}
+
+// CDR is where a line is written for each call; empty File: nowhere.
+type CDR struct {
+	File string
+	// Headers are the header fields of the INVITE that a line has, as the file spells them.
+	Headers []string
 }
 
 // Route sends what matches to a cluster. Routes are tried in order.

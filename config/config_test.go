@@ -55,6 +55,7 @@ func TestDefaults(t *testing.T) {
 		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
 		Drain:     Drain{Timeout: 5 * time.Second},
 		Handover:  Handover{"/var/lib/test/handover.sock"},
+		CDR:       CDR{Headers: []string{"X-CID"}},
 		Otherwise: Otherwise{Reject: 488}, OnStoreLoss: ShareLimits, Instances: 1,
 		Clusters: []Cluster{{
 			Name: "c", Policy: LeastLoad, Health: health, QueueLength: 100, SlowStart: 30 * time.Second, Panic: true,
@@ -116,6 +117,7 @@ func TestEverything(t *testing.T) {
 		Sessions:  Sessions{90 * time.Minute, 2 * time.Second, Bye, false},
 		Drain:     Drain{3 * time.Second, 10 * time.Second},
 		Handover:  Handover{"/run/m.sock"},
+		CDR:       CDR{"/c.json", []string{"X-A", "x-b"}},
 		Otherwise: Otherwise{Cluster: "b"},
 		Routes: []Route{
 			{Name: "one", Cluster: "a", Match: Match{

@@ -92,6 +92,8 @@ func topFields(c *Config) []field {
 		{"drain.accept_for", short(c.Drain.AcceptFor)},
 		{"drain.timeout", short(c.Drain.Timeout)},
 		{"handover.socket", c.Handover.Socket},
+		{"cdr.file", c.CDR.File},
+		{"cdr.headers", strings.Join(c.CDR.Headers, ", ")},
 		{"store", c.Store.String()},
 		{"on_store_loss", string(c.OnStoreLoss)},
 		{"instances", strconv.Itoa(c.Instances)},

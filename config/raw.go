@@ -40,6 +40,7 @@ type rawConfig struct {
 	Sessions  *rawSessions  `mapstructure:"sessions"`
 	Drain     *rawDrain     `mapstructure:"drain"`
 	Handover  *rawHandover  `mapstructure:"handover"`
+	CDR       *rawCDR       `mapstructure:"cdr"`
 	Routes    []rawRoute    `mapstructure:"routes"`
 	Otherwise *rawOtherwise `mapstructure:"otherwise"`
 	Clusters  []rawCluster  `mapstructure:"clusters"`
@@ -140,6 +141,11 @@ type rawDrain struct {
 
 type rawHandover struct {
 	Socket *string `mapstructure:"socket"`
+}
+
+type rawCDR struct {
+	File    *string   `mapstructure:"file"`
+	Headers oneOrMany `mapstructure:"headers"`
 }
 
 type rawRoute struct {

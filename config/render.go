@@ -70,6 +70,8 @@ func special(v any) (n *yaml.Node, ok bool) {
 	case Clients:
 		return entries("allow", node(reflect.ValueOf(v.Allow)), "rate", text(rateText(v.Rate)), "total_rate", text(rateText(v.TotalRate)),
 			"max_connections", plain(strconv.Itoa(v.MaxConnections))), true
+	case CDR: // with no header fields, too: some are the default
+		return entries("file", text(v.File), "headers", list(v.Headers)), true
 	case Otherwise:
 		return entries("reject", plain(number(v.Reject, 0)), "cluster", text(v.Cluster)), true
 	case Cluster:

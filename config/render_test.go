@@ -9,7 +9,7 @@ import (
 // TestRender: what Render gives is read as the same configuration, whatever keys there are, and holds no secret.
 func TestRender(t *testing.T) {
 	clearEnv(t)
-	limits := "secret: 0123456789abcdef\ninstances: 2\nstore: \"redis://eve:hunter2@127.0.0.1:6379/3\"\n" + strings.Replace(minimal, "{uri: ", "{capacity: {speechrecog: 50, total: 60}, max_cps: 5, uri: ", 1)
+	limits := "cdr: {headers: []}\nsecret: 0123456789abcdef\ninstances: 2\nstore: \"redis://eve:hunter2@127.0.0.1:6379/3\"\n" + strings.Replace(minimal, "{uri: ", "{capacity: {speechrecog: 50, total: 60}, max_cps: 5, uri: ", 1)
 	for _, file := range []string{"testdata/full.yaml", exampleFile, "limits"} {
 		data, err := os.ReadFile(file)
 		if file == "limits" {

@@ -21,7 +21,7 @@ func (silent) InviteDone(*Invite)        {}
 func (silent) FailedOver(string, string) {}
 func (silent) Dropped(DropReason)        {}
 func (silent) Late(*balancer.Backend)    {}
-func (silent) Unroutable(string, string) {}
+func (silent) Unroutable(*Invite, string) {}
 
 type quiet struct{ *balancer.Balancer }
 

@@ -22,6 +22,7 @@ type Routing struct {
 	Failover  Failover
 	HangUp    bool // sessions that are set up now can be ended with Proxy.HangUp
 	Drain     Drain
+	Record    Record
 }
 
 // Route sends the INVITEs that match every condition given to a cluster. nil and empty are no condition.
@@ -191,14 +192,10 @@ var channel = []byte("\na=channel:")
 // resourceOf is the media resource that a server has given a channel of in its answer (RFC 6787 4.2); "" when it says none,
 // or one that has no name there.
 func resourceOf(m *message.Message) string {
-	_, id, ok := bytes.Cut(m.BodyBytes(), channel)
-	if !ok {
-		return ""
-	}
-	id, _, _ = bytes.Cut(id, []byte("\n"))
+	id, _ := nextLine(m.BodyBytes(), channel)
 	_, name, _ := bytes.Cut(id, []byte("@"))
 	for _, r := range resources {
-		if strings.EqualFold(r, string(bytes.TrimSpace(name))) {
+		if strings.EqualFold(r, string(name)) {
 			return r
 		}
 	}

@@ -363,7 +363,7 @@ func (r *recorder) Late(b *balancer.Backend) {
 	r.late = append(r.late, b.Addr().String())
 }
 
-func (r *recorder) Unroutable(_, userAgent string) {
+func (r *recorder) Unroutable(_ *Invite, userAgent string) {
 	r.fence.Load()
 	r.unroutable = append(r.unroutable, userAgent)
 }

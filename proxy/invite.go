@@ -48,7 +48,8 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 	var o offer
 	name, ask, ok := r.route(m, from.Remote.Addr(), &o)
 	if !ok {
-		p.obs.Unroutable(string(m.Bytes(m.CallID.Value)), string(m.Bytes(m.UserAgent.Value)))
+		i := Invite{CallID: string(m.Bytes(m.CallID.Value)), Code: r.Otherwise.Reject, Client: from.Remote, Detail: r.Record.detail(m)}
+		p.obs.Unroutable(&i, string(m.Bytes(m.UserAgent.Value)))
 		p.obs.Dropped(DropNoRoute)
 		if pr := p.open(s, key, w, from, rejected); pr != nil {
 			p.answer(s, w, pr, r.Otherwise.Reject, warning(p.at(from).sentBy, "no route matches"))
@@ -278,7 +279,7 @@ func (p *Proxy) giveUp(s *shard, w *worker, pr *pair) {
 		retry := max(p.routing.Load().Failover.RetryAfter, c.retry)
 		p.answer(s, w, pr, code, "Retry-After: "+strconv.Itoa(int(retry/time.Second))+"\r\nReason: SIP;cause=480;text=\""+why+"\"\r\n")
 	}
-	p.inviteDone(pr, code, why)
+	p.inviteDone(w, pr, code, why)
 }
 
 // tooLarge reports whether the INVITE could go to no server for its size.
@@ -326,14 +327,18 @@ var quotable = strings.NewReplacer(`"`, `'`, `\`, `/`)
 
 // inviteDone is called once for each initial INVITE, when its final response has gone out. The pair lives on to absorb what
 // still comes, without the call.
-func (p *Proxy) inviteDone(pr *pair, code int, why string) {
+func (p *Proxy) inviteDone(w *worker, pr *pair, code int, why string) {
 	c := pr.Data.call
 	c.drop()
 	p.queues.leave(c, p.now())
 	pr.Data.call = nil
-	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.ask.Cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start), Queued: c.wait.waited}
+	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.ask.Cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start), Queued: c.wait.waited,
+		Client: pr.Data.from.Remote}
 	if n := len(c.attempts); n > 0 {
 		i.Backend = c.attempts[n-1].Backend
+	}
+	if rec := &p.routing.Load().Record; rec.On && code >= 300 {
+		i.Detail = rec.detail(p.kept(w, pr))
 	}
 	p.obs.InviteDone(&i)
 }
@@ -345,12 +350,17 @@ func (p *Proxy) established(w *worker, pr *pair) {
 	a := &c.attempts[len(c.attempts)-1]
 	a.Outcome, a.Took = codeText(m.Status), time.Duration(p.now()-pr.Data.cur.sent)*time.Millisecond
 	p.bal.Report(a.Backend, Outcome{Kind: Answered, Took: max(a.Took, time.Millisecond/2)})
-	p.inviteDone(pr, m.Status, "")
+	p.inviteDone(w, pr, m.Status, "")
 	ses := &session.Session{Kind: p.sessions.Kind(session.Kind{Route: c.route, Cluster: c.ask.Cluster, Resource: resourceOf(m)}), CallID: c.callID, Client: pr.Data.from.Remote,
 		Attempts: slices.Clone(c.attempts), Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
-	if p.routing.Load().HangUp {
+	if r := p.routing.Load(); r.HangUp || r.Record.On {
 		if inv := p.kept(w, pr); inv != nil {
-			ses.Dialog = p.dialogueOf(m, string(inv.Bytes(message.AddrSpec(inv.Raw, inv.Contact.Value))))
+			if r.HangUp {
+				ses.Dialog = p.dialogueOf(m, string(inv.Bytes(message.AddrSpec(inv.Raw, inv.Contact.Value))))
+			}
+			if ses.Detail = r.Record.detail(inv); ses.Detail != nil {
+				ses.Detail.Channels = channelsOf(m)
+			}
 		}
 	}
 	key := session.Key(m.Bytes(m.CallID.Value), m.Bytes(m.FromTag), c.lease.Backend().ID())

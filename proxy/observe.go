@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"time"
 
 	"mrcproxy/balancer"
@@ -37,6 +38,8 @@ type Invite struct {
 	Why      string // of a response of our own: the reason given
 	Took     time.Duration
 	Queued   time.Duration // of it, spent waiting for a place
+	Client   netip.AddrPort
+	Detail   *session.Detail // of one that became no session, when Routing.Record asks for it
 }
 
 // Observer is told what happened. Its methods are called on the path of a message and must not block.
@@ -45,7 +48,7 @@ type Observer interface {
 	FailedOver(cluster, reason string)      // an attempt was given up and another made
 	Dropped(DropReason)                     // a message was not relayed
 	Late(backend *balancer.Backend)         // a 2xx came on an abandoned branch and was ended by us
-	Unroutable(callID string, route string) // an INVITE that matched no route
+	Unroutable(i *Invite, userAgent string) // an INVITE that matched no route
 }
 
 // DropReason says why a message was answered by us or thrown away.

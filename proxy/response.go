@@ -146,7 +146,7 @@ func (p *Proxy) placedResponse(s *shard, w *worker, pr *pair, now transaction.Ti
 	default:
 		p.finish(c, ended{strconv.Itoa(m.Status), m.Status, 0}, now-d.cur.sent)
 		p.pass(s, w, pr, now)
-		p.inviteDone(pr, m.Status, "")
+		p.inviteDone(w, pr, m.Status, "")
 	}
 }
 

@@ -24,8 +24,8 @@ func serve() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the proxy",
-		Long: "Run the proxy until SIGINT or SIGTERM. SIGHUP, or a change of the file, reloads the configuration. SIGUSR2 runs the\n" +
-			"binary again with --takeover: an upgrade.",
+		Long: "Run the proxy until SIGINT or SIGTERM. SIGHUP, or a change of the file, reloads the configuration. SIGHUP and SIGUSR1\n" +
+			"open the file of call records anew. SIGUSR2 runs the binary again with --takeover: an upgrade.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runServe(c.Context(), file, takeover)
@@ -68,7 +68,7 @@ func runServe(ctx context.Context, file string, takeover bool) error {
 		return err
 	}
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -78,9 +78,12 @@ func runServe(ctx context.Context, file string, takeover bool) error {
 			case <-ctx.Done():
 				return
 			case s := <-signals:
-				if s == syscall.SIGUSR2 {
+				switch s {
+				case syscall.SIGUSR1:
+					a.ReopenFiles()
+				case syscall.SIGUSR2:
 					upgrade(log)
-				} else {
+				default:
 					_ = a.Reload("SIGHUP") // logged there
 				}
 			}

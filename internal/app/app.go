@@ -22,6 +22,7 @@ import (
 	"mrcproxy/health/probe"
 	"mrcproxy/internal/admin"
 	"mrcproxy/internal/api"
+	"mrcproxy/internal/cdr"
 	"mrcproxy/internal/handover"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/metrics"
@@ -85,6 +86,7 @@ type App struct {
 	reloads     atomic.Pointer[reloaded]
 	started     time.Time
 
+	cdr         *cdr.Writer
 	book        *operator.Book
 	steering    sync.Mutex // one server's state is found and set at a time
 	fileWeights atomic.Pointer[map[weighed]int]
@@ -106,6 +108,12 @@ func New(o Options) (*App, error) {
 	if a.book, err = operator.Open(operatorFile(cfg)); err != nil {
 		return nil, err
 	}
+	a.cdr = cdr.New(cdr.Options{Log: a.log})
+	records, err := cdr.Open(cfg.CDR.File)
+	if err != nil {
+		return nil, err
+	}
+	a.cdr.Use(records)
 	a.cfg.Store(cfg)
 	a.deep.Store(&deep)
 	a.names = resolver.New(resolver.Options{Servers: o.DNS, Log: a.log, OnChange: a.namesChanged})
@@ -118,7 +126,7 @@ func New(o Options) (*App, error) {
 		Backends: a.bal.View, Sessions: a.sessions.Len, Transactions: func() int { return a.proxy.Transactions() },
 		Transport: func() transport.Stats { return a.proxy.Transport() }, Names: a.names.Stats, Clusters: a.bal.Clusters,
 		Health: func(key uint32) (health.Status, bool) { return a.health.Status(key) }, Queued: func() map[string]int { return a.proxy.Queued() },
-		Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
+		CDR: a.cdr.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
 	}
 	if cfg.Sessions.Journal {
 		a.journal = journal.New(journal.Options{Path: filepath.Join(cfg.DataDir, "sessions.db"), Table: a.sessions, Servers: a.bal, Log: a.log})
@@ -231,6 +239,7 @@ func (a *App) Run(ctx context.Context) error {
 	if a.journal != nil {
 		g.Go(func() error { return a.keepJournal(sip) })
 	}
+	g.Go(func() error { return a.cdr.Run(sip) }) // calls end until then
 	g.Go(func() error { return a.names.Run(alone) })
 	g.Go(func() error { return a.attend(alone) })
 	if a.together != nil {
@@ -292,6 +301,7 @@ func (a *App) Reload(cause string) error {
 	defer a.mu.Unlock()
 	a.opts.Notify.Reloading()
 	defer a.opts.Notify.Ready()
+	a.cdr.Reopen() // whatever becomes of the rest: who has renamed the file waits for it
 	before := a.cfg.Load()
 	err := a.reload(cause)
 	a.metrics.Reloaded(err == nil, time.Now())
@@ -323,11 +333,21 @@ func (a *App) reload(cause string) error {
 		a.log.Info("configuration reloaded, nothing changed", zap.String("cause", cause))
 		return nil
 	}
+	var records *cdr.File // nil: as before
+	if cfg.CDR.File != old.CDR.File {
+		if records, err = cdr.Open(cfg.CDR.File); err != nil {
+			return err
+		}
+	}
 	if err := a.applySpec(a.resolve(cfg)); err != nil { // validates, then swaps
 		a.names.Apply(namesOf(old))
+		records.Close()
 		return fmt.Errorf("apply: %w", err)
 	}
 	useCertificates()
+	if records != nil {
+		a.cdr.Use(records)
+	}
 	a.deep.Store(&deep)
 	a.names.Apply(namesOf(cfg))
 	a.proxy.SetRouting(routing(cfg))

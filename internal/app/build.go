@@ -43,7 +43,11 @@ func routing(c *config.Config) *proxy.Routing {
 		Otherwise: proxy.Otherwise{Reject: c.Otherwise.Reject, Cluster: c.Otherwise.Cluster},
 		Failover: proxy.Failover{FirstResponse: f.FirstResponseTimeout, Answer: f.AnswerTimeout, Deadline: f.Deadline, MaxAttempts: f.MaxAttempts, TCPAbove: f.TCPAbove, T1: f.T1,
 			TryingAfter: f.TryingAfter, RetryAfter: f.RetryAfter, Bye: c.Sessions.ByeTimeout},
-		Drain: proxy.Drain{AcceptFor: c.Drain.AcceptFor, Timeout: c.Drain.Timeout},
+		Drain:  proxy.Drain{AcceptFor: c.Drain.AcceptFor, Timeout: c.Drain.Timeout},
+		Record: proxy.Record{On: c.CDR.File != ""},
+	}
+	for _, h := range c.CDR.Headers {
+		r.Record.Headers = append(r.Record.Headers, proxy.RecordedHeader{Field: strings.ToLower(h), Name: h})
 	}
 	for i := range c.Clusters {
 		cc := &c.Clusters[i]

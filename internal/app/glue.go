@@ -115,19 +115,22 @@ func (o observer) InviteDone(i *proxy.Invite) {
 	if i.Code < 300 {
 		return
 	}
+	o.app.recordInvite(i)
 	o.log.Info("session", zap.String("call_id", clip(i.CallID)), zap.String("route", i.Route), zap.String("cluster", i.Cluster), zap.String("backend", uri(i.Backend)),
 		zap.Int("code", i.Code), zap.String("why", i.Why), zap.Float64("setup_ms", ms(i.Took)), zap.Array("attempts", attempts(i.Attempts)))
 }
 
 // Unroutable logs an INVITE that no route matched.
-func (o observer) Unroutable(callID, userAgent string) {
-	o.Metrics.Unroutable(callID, userAgent)
-	o.log.Warn("no route matches", zap.String("call_id", clip(callID)), zap.String("user_agent", clip(userAgent)))
+func (o observer) Unroutable(i *proxy.Invite, userAgent string) {
+	o.Metrics.Unroutable(i, userAgent)
+	o.app.recordInvite(i)
+	o.log.Warn("no route matches", zap.String("call_id", clip(i.CallID)), zap.String("user_agent", clip(userAgent)))
 }
 
 // sessionEnded writes a session's one line.
 func (a *App) sessionEnded(s *session.Session, why session.Reason) {
 	a.metrics.SessionEnded(s, why)
+	a.recordSession(s, why)
 	b := s.Backend()
 	a.log.Info("session", zap.String("call_id", clip(s.CallID)), zap.String("route", s.Route), zap.String("cluster", b.Cluster()), zap.String("idc", b.IDC()),
 		zap.String("backend", b.URI()), zap.Int("code", 200), zap.Float64("setup_ms", ms(s.Setup)), zap.Int64("duration_ms", time.Since(s.Start).Milliseconds()),

@@ -196,4 +196,4 @@ func (unseen) InviteDone(*proxy.Invite)  {}
 func (unseen) FailedOver(string, string) {}
 func (unseen) Dropped(proxy.DropReason)  {}
 func (unseen) Late(*balancer.Backend)    {}
-func (unseen) Unroutable(string, string) {}
+func (unseen) Unroutable(*proxy.Invite, string) {}

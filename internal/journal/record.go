@@ -25,6 +25,7 @@ type record struct {
 	client   netip.AddrPort
 	dialog   string
 	attempts []attempt
+	detail   *session.Detail
 }
 
 type attempt struct {
@@ -72,7 +73,39 @@ func appendRecord(dst []byte, s *session.Session, now time.Time) []byte {
 		dst = appendText(dst, a.Outcome)
 		dst = binary.AppendUvarint(dst, uint64(a.Took))
 	}
-	return seal(dst)
+	return seal(appendDetail(dst, s.Detail))
+}
+
+// appendDetail appends what a call's record has beside: nothing where there is none, and as before there was one.
+func appendDetail(dst []byte, d *session.Detail) []byte {
+	if d == nil {
+		return dst
+	}
+	dst = appendText(dst, d.Resource)
+	dst = binary.AppendUvarint(dst, uint64(len(d.Channels)))
+	for _, c := range d.Channels {
+		dst = appendText(dst, c)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(d.Headers)))
+	for _, h := range d.Headers {
+		dst = appendText(appendText(dst, h.Name), h.Value)
+	}
+	return dst
+}
+
+// detail is what appendDetail wrote.
+func (p *parser) detail() *session.Detail {
+	if len(p.b) == 0 {
+		return nil
+	}
+	d := &session.Detail{Resource: p.text()}
+	for n := p.number(); n > 0 && !p.bad; n-- {
+		d.Channels = append(d.Channels, p.text())
+	}
+	for n := p.number(); n > 0 && !p.bad; n-- {
+		d.Headers = append(d.Headers, session.Header{Name: p.text(), Value: p.text()})
+	}
+	return d
 }
 
 func seal(b []byte) []byte { return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b)) }
@@ -99,6 +132,7 @@ func parseRecord(b []byte) (r record, err error) {
 	for n := p.number(); n > 0 && !p.bad; n-- {
 		r.attempts = append(r.attempts, attempt{server: uint32(p.number()), outcome: p.text(), took: time.Duration(p.number())})
 	}
+	r.detail = p.detail()
 	if p.bad || len(p.b) > 0 {
 		return record{}, errRecord
 	}

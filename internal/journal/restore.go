@@ -81,6 +81,7 @@ func (j *Journal) restoreOne(k, v []byte, servers map[uint32]server) (ok, remove
 	}
 	s := &session.Session{
 		Kind: j.o.Table.Kind(rec.kind), CallID: rec.callID, Client: rec.client, Start: start, Setup: rec.setup, Lease: lease, Dialog: rec.dialog, Learned: rec.learned,
+		Detail: rec.detail,
 	}
 	for _, a := range rec.attempts {
 		if b := j.o.Servers.Lookup(a.server); b != nil {

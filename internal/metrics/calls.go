@@ -117,4 +117,4 @@ func (m *Metrics) Late(b *balancer.Backend) {
 }
 
 // Unroutable counts nothing: the INVITE is dropped too, for the reason that no route matched.
-func (m *Metrics) Unroutable(string, string) {}
+func (m *Metrics) Unroutable(*proxy.Invite, string) {}

@@ -52,6 +52,9 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, t := range transportSeries {
 		ch <- t.desc
 	}
+	for _, t := range recordSeries {
+		ch <- t.desc
+	}
 	ch <- admissionsDesc
 	for _, t := range storeSeries {
 		ch <- t.desc
@@ -103,6 +106,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Names != nil {
 		for _, n := range c.src.Names() {
 			c.name(ch, n)
+		}
+	}
+	if c.src.CDR != nil {
+		stats := c.src.CDR()
+		for _, t := range recordSeries {
+			ch <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(t.value(stats)))
 		}
 	}
 	if c.src.Store != nil {

@@ -8,6 +8,7 @@ import (
 	"mrcproxy/balancer"
 	"mrcproxy/health"
 	"mrcproxy/health/probe"
+	"mrcproxy/internal/cdr"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
@@ -83,6 +84,7 @@ func over(b *balancer.Balancer) *Metrics {
 		Store: func() store.Stats {
 			return store.Stats{Up: true, Exact: true, Admitted: 1, Refused: 2, AloneAdmitted: 3, AloneRefused: 4, Losses: 5, Resets: 6}
 		},
+		CDR:      func() cdr.Stats { return cdr.Stats{Written: 1, Dropped: 2, Errors: 3} },
 		Clusters: b.Clusters,
 		Health:   func(uint32) (health.Status, bool) { return health.Status{State: health.Up, Suspect: true}, true },
 		Queued:   func() map[string]int { return map[string]int{"ali": 5} },
@@ -102,7 +104,7 @@ func everything(t testing.TB, m *Metrics, b *balancer.Balancer) {
 	m.Admission(time.Millisecond)
 	m.Dropped(proxy.DropMalformed)
 	m.Late(backend)
-	m.Unroutable("call", "agent")
+	m.Unroutable(&proxy.Invite{CallID: "call"}, "agent")
 	m.Probed("ali", "sh-a", backend.URI(), true, time.Millisecond)
 	m.SessionEnded(&session.Session{Kind: &session.Kind{Cluster: "ali"}, Start: time.Now(), Lease: take(t, b)}, session.ByeClient)
 	m.Reloaded(true, epoch)

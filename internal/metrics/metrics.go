@@ -15,6 +15,7 @@ import (
 
 	"mrcproxy/balancer"
 	"mrcproxy/health"
+	"mrcproxy/internal/cdr"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
@@ -38,6 +39,7 @@ type Sources struct {
 	Queued       func() map[string]int // by cluster
 	Journal      func() journal.Stats
 	Store        func() store.Stats
+	CDR          func() cdr.Stats
 
 	// For mrcproxy_build_info; they do not change.
 	Version, Revision, IDC string

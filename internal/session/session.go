@@ -22,6 +22,16 @@ type Attempt struct {
 	Took    time.Duration // from sending the INVITE to it
 }
 
+// Detail is what a call's record has and nothing else needs; nil where no records are kept.
+type Detail struct {
+	Resource string   // that the INVITE's SDP asks for
+	Channels []string // that the 2xx's SDP gives: id@resource (RFC 6787 4.2)
+	Headers  []Header // of the INVITE, those that were asked for
+}
+
+// Header is one header field.
+type Header struct{ Name, Value string }
+
 // Kind is what many sessions have in common. Table.Kind gives all of them the same one.
 type Kind struct {
 	Route    string
@@ -40,6 +50,7 @@ type Session struct {
 	Lease    *balancer.Lease
 	Dialog   string // what a BYE on its behalf needs, in the form of who made it; "" when that is not known
 	Learned  bool   // it began at another process: Start and Setup are not those of its INVITE
+	Detail   *Detail
 
 	state   atomic.Uint32
 	table   *Table
