@@ -17,10 +17,10 @@ import (
 // silent is an Observer, and quiet a Balancer, that keep nothing.
 type silent struct{}
 
-func (silent) InviteDone(*Invite)        {}
-func (silent) FailedOver(string, string) {}
-func (silent) Dropped(DropReason)        {}
-func (silent) Late(*balancer.Backend)    {}
+func (silent) InviteDone(*Invite)         {}
+func (silent) FailedOver(string, string)  {}
+func (silent) Dropped(DropReason)         {}
+func (silent) Late(*balancer.Backend)     {}
 func (silent) Unroutable(*Invite, string) {}
 
 type quiet struct{ *balancer.Balancer }

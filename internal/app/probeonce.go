@@ -192,8 +192,8 @@ func (nobody) Report(*balancer.Backend, proxy.Outcome) {}
 // unseen is an observer that tells nobody.
 type unseen struct{}
 
-func (unseen) InviteDone(*proxy.Invite)  {}
-func (unseen) FailedOver(string, string) {}
-func (unseen) Dropped(proxy.DropReason)  {}
-func (unseen) Late(*balancer.Backend)    {}
+func (unseen) InviteDone(*proxy.Invite)         {}
+func (unseen) FailedOver(string, string)        {}
+func (unseen) Dropped(proxy.DropReason)         {}
+func (unseen) Late(*balancer.Backend)           {}
 func (unseen) Unroutable(*proxy.Invite, string) {}
