@@ -220,9 +220,18 @@ func (b *builder) health(path string, h *Health, raw *rawHealth) {
 	b.count(path+".error_volume", &h.ErrorVolume, raw.ErrorVolume, 1)
 	b.part(path+".max_ejected", &h.MaxEjected, raw.MaxEjected)
 	b.deep(path+".deep", &h.Deep, raw.Deep)
-	if h.EjectFor > h.EjectMax && h.EjectMax > 0 && (raw.EjectFor != nil || raw.EjectMax != nil) {
-		b.fail(b.blame(path+".eject_for", path+".eject_max"),
-			"eject_for, %s, must not be longer than eject_max, %s", short(h.EjectFor), short(h.EjectMax))
+	if raw.EjectFor != nil || raw.EjectMax != nil {
+		b.notLonger(path, "eject_for", "eject_max", h.EjectFor, h.EjectMax)
+	}
+	if raw.HoldFor != nil || raw.HoldMax != nil {
+		b.notLonger(path, "hold_for", "hold_max", h.HoldFor, h.HoldMax)
+	}
+}
+
+// notLonger reports a time that begins above the longest that it may grow to; 0 for one that does not grow.
+func (b *builder) notLonger(path, first, longest string, d, most time.Duration) {
+	if d > most && most > 0 {
+		b.fail(b.blame(path+"."+first, path+"."+longest), "%s, %s, must not be longer than %s, %s", first, short(d), longest, short(most))
 	}
 }
 
