@@ -88,6 +88,9 @@ func protoAt(flags byte, shift int) transport.Proto {
 	return transport.UDP + transport.Proto(flags>>shift&3)
 }
 
+// cookieCoding is strict about the bits that its last character has to spare: a cookie has one spelling.
+var cookieCoding = base64.RawURLEncoding.Strict()
+
 // append appends the cookie's text, which is unreserved characters only (RFC 3261 25.1), for the dialog of that Call-ID.
 func (k *keys) append(dst []byte, c *cookie, callID []byte) []byte {
 	var raw [maxCookie]byte
@@ -100,7 +103,7 @@ func (k *keys) append(dst []byte, c *cookie, callID []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, c.callback)
 	b[1] = flags
 	b = k.list[0].mac(b, b, callID)
-	return base64.RawURLEncoding.AppendEncode(dst, b)
+	return cookieCoding.AppendEncode(dst, b)
 }
 
 func appendAddr(b []byte, a netip.AddrPort, flags *byte, six byte) []byte {
@@ -118,10 +121,10 @@ func appendAddr(b []byte, a netip.AddrPort, flags *byte, six byte) []byte {
 // parse reads a cookie and verifies it for that Call-ID.
 func (k *keys) parse(text, callID []byte) (c cookie, ok bool) {
 	var raw [maxCookie + 2]byte
-	if n := base64.RawURLEncoding.DecodedLen(len(text)); n > maxCookie {
+	if n := cookieCoding.DecodedLen(len(text)); n > maxCookie {
 		return c, false
 	}
-	n, err := base64.RawURLEncoding.Decode(raw[:], text)
+	n, err := cookieCoding.Decode(raw[:], text)
 	if err != nil || n < 11+macLen { // it skips line ends
 		return c, false
 	}

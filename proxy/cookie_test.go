@@ -47,6 +47,17 @@ func TestCookie(t *testing.T) {
 				t.Errorf("valid when cut to %d of %d", n, len(text))
 			}
 		}
+		for i, was := range text {
+			for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+				if text[i] = c; c == was {
+					continue
+				}
+				if _, ok := k.parse(text, []byte("call")); ok {
+					t.Errorf("valid with %q for %q at %d", c, was, i)
+				}
+			}
+			text[i] = was
+		}
 		raw, _ := base64.RawURLEncoding.DecodeString(string(text))
 		for i := range raw {
 			for bit := range 8 {
