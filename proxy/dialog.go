@@ -150,7 +150,7 @@ func (p *Proxy) relayFailed(s *shard, w *worker, pr *pair, why string) {
 	default:
 		p.answer(s, w, pr, 504, reason)
 	}
-	if d.method != message.Invite && !d.byeByUDP() {
+	if d.method != message.Invite && !d.isBye() {
 		s.Drop(&d.msg)
 	}
 }

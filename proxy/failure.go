@@ -54,7 +54,7 @@ func (p *Proxy) Unreachable(head []byte, to netip.AddrPort, why error) {
 
 // Closed takes the end of a connection (transport.Handler): the requests that wait for an answer on it have failed. A
 // request in a dialog, our own BYE too, is sent once more, on a new connection: the old one may just have been idle for too
-// long.
+// long. A BYE is sent again after that, too, every now and then.
 func (p *Proxy) Closed(conn uint64, remote netip.AddrPort, err error) {
 	p.log.Debug("connection closed", zap.Uint64("conn", conn), zap.Stringer("remote", remote), zap.Error(err))
 	if e := p.elder.Load(); e != nil {

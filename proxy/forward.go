@@ -107,9 +107,16 @@ func (p *Proxy) fit(f *transport.Flow) bool {
 	return false
 }
 
-// resend sends a branch's request again, made anew from what came in: the bytes are the same.
+// resend sends a branch's request again, made anew from what came in: the bytes are the same. Over a stream it goes on another
+// connection than the one that has failed, and is tried again when there is none.
 func (p *Proxy) resend(w *worker, pr *pair, b *branch) {
 	d := &pr.Data
+	if b.Reliable {
+		if !p.again(w, pr) {
+			b.SendAgain(byeAgainAt(p.now()))
+		}
+		return
+	}
 	if d.kind == own {
 		p.send(b.flow, d.msg)
 		return

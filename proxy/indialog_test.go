@@ -69,7 +69,7 @@ func TestServerBye(t *testing.T) {
 
 // TestConnectionLostUnderRequest: a request in a dialog was sent on a connection that ends before the answer. It goes
 // once more: to a server by a new connection; to a client to where its Via says it listens (RFC 3261 18.2.2), for
-// nobody listens at the far end of the old one. A second loss ends it.
+// nobody listens at the far end of the old one. A second loss ends it, for all but a BYE.
 func TestConnectionLostUnderRequest(t *testing.T) {
 	inLab(t, setup{servers: []string{"sip:" + serverA + ";transport=tcp"}}, func(l *lab) {
 		c, srv := l.dials(ephTCP, viaTCP), l.tcp(serverA)
@@ -97,6 +97,20 @@ func TestConnectionLostUnderRequest(t *testing.T) {
 		c.recv("481 BYE")
 		l.noSessions()
 		l.wantEnded(session.ByeUnanswered)
+		srv.answer(srv.recvAt(2*time.Second, "BYE"), "200 OK")
+	})
+	inLab(t, setup{servers: []string{"sip:" + serverA + ";transport=tcp"}}, func(l *lab) {
+		c, srv := l.dials(ephTCP, viaTCP), l.tcp(serverA)
+		d := l.establish(c, srv, "fs-recog-tcp-01-INVITE", "fs-recog-tcp-03-200-INVITE")
+		c.send(d.fromClient("UPDATE"))
+		for range 2 {
+			srv.recv("UPDATE")
+			l.close(serverA)
+		}
+		c.recv("504 UPDATE")
+		l.wait(40 * time.Second)
+		srv.none()
+		d.bye()
 	})
 }
 

@@ -60,10 +60,13 @@ func (p *Proxy) unanswered() (n int) {
 	return n
 }
 
-// frees reports whether we wait for an answer to a request of our own that gives a channel back: the BYE of a session, or an
-// INVITE that is cancelled, or will be ended as soon as it is accepted.
+// frees reports whether we wait for an answer to a request that gives a channel back, and that nobody but us sends again: the BYE
+// of a session to its server, or of our own an INVITE that is cancelled, or will be ended as soon as it is accepted.
 func (d *tx) frees() bool {
-	return d.kind == own && d.method != message.Options && !d.cur.Done() && d.cur.State <= transaction.ClientProceeding
+	if d.cur.Done() || d.cur.State > transaction.ClientProceeding {
+		return false
+	}
+	return d.kind == own && d.method != message.Options || d.kind == relayed && d.method == message.Bye && d.toServer
 }
 
 // waits reports whether a peer waits for a final response.
@@ -80,7 +83,7 @@ func (p *Proxy) cutOff(s *shard, pr *pair) {
 	w := p.worker()
 	defer p.guard(w, "stop")
 	if d.kind == relayed {
-		p.abandon(w, pr, p.now())
+		p.letGo(w, pr)
 		p.relayFailed(s, w, pr, whyStopping)
 	} else {
 		d.call.deadline = p.now() // no other server is tried

@@ -35,6 +35,17 @@ func (p *Proxy) fire(s *shard, pr *pair) {
 	p.arm(s, pr)
 }
 
+// byeAgain is how long after the failure of its connection a BYE is sent on another, at most: half of what timer E comes to over
+// UDP, since a connect that is refused costs little.
+const byeAgain = transaction.T2 / 2
+
+// byeAgainAt is when a BYE whose connection has failed now is sent again. Those to one server go on the same second, and so
+// over one connection.
+func byeAgainAt(now transaction.Time) transaction.Time {
+	const second = 1000
+	return (now + byeAgain) / second * second
+}
+
 func (p *Proxy) branchTimer(s *shard, w *worker, pr *pair, b *branch, now transaction.Time) {
 	if b.Done() || now < b.Due() {
 		return
@@ -63,7 +74,10 @@ func (p *Proxy) branchFailed(s *shard, w *worker, pr *pair, b *branch, why strin
 	switch {
 	case definite && b.Invite:
 		b.Lose(p.now()) // the other side may have got it, and answer by another connection
-	case definite && d.byeByUDP():
+	case definite && d.isBye():
+		if b.Reliable {
+			b.SendAgain(byeAgainAt(p.now()))
+		}
 	case definite:
 		b.Fail()
 	}
@@ -79,12 +93,12 @@ func (p *Proxy) branchFailed(s *shard, w *worker, pr *pair, b *branch, why strin
 			d.done(0, errNoAnswer{why})
 			d.done = nil
 		}
-		b.Fail()
+		if !definite || !d.isBye() {
+			b.Fail()
+		}
 	case d.kind == relayed:
-		if d.byeByUDP() {
-			b.GoOn(b.sent + transaction.Lifetime)
-		} else if !definite {
-			p.abandon(w, pr, p.now())
+		if !definite || d.isBye() {
+			p.letGo(w, pr)
 		}
 		p.relayFailed(s, w, pr, why)
 	case d.kind == initial && !pr.Server.Final():
@@ -92,8 +106,18 @@ func (p *Proxy) branchFailed(s *shard, w *worker, pr *pair, b *branch, why strin
 	}
 }
 
-// byeByUDP reports whether this is a BYE on its way by UDP: it is sent again for as long as RFC 3261 17.1.2.2 has it, whatever
-// the one who said it was answered meanwhile, and whatever the network says: a server that comes back frees its channel.
-func (d *tx) byeByUDP() bool {
-	return d.kind == relayed && d.method == message.Bye && !d.cur.flow.Proto.Reliable()
+// letGo ends the waiting for the answer to a relayed request. A BYE is sent again all the same.
+func (p *Proxy) letGo(w *worker, pr *pair) {
+	if b := &pr.Data.cur; pr.Data.isBye() {
+		b.GoOn(b.sent + transaction.Lifetime)
+	} else {
+		p.abandon(w, pr, p.now())
+	}
+}
+
+// isBye reports whether this is a BYE on its way to the other side. It is sent again for as long as RFC 3261 17.1.2.2 has it,
+// whatever the one who said it was answered meanwhile, and whatever the network says: a server that comes back frees its channel.
+// Over UDP that is timer E; over a stream, which repeats nothing once it has failed, it goes on another.
+func (d *tx) isBye() bool {
+	return d.method == message.Bye && (d.kind == relayed || d.kind == own)
 }

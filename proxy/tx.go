@@ -28,7 +28,7 @@ type tx struct {
 	toServer bool // relayed: the direction
 	pops     uint8
 	callback uint16 // relayed towards a client: the port that it listens on
-	again    bool   // it was sent once more, on a new connection
+	again    bool   // it was sent once more at once, on a new connection
 	over     bool   // relayed: its session has ended already
 	loop     uint32
 	msg      []byte         // the request as received; of an own request, as sent

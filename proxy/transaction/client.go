@@ -27,7 +27,7 @@ type Client struct {
 	Reliable  bool
 	cancel    bool // the transaction user wants it cancelled
 	cancelled bool // the CANCEL is out and unanswered
-	resendAt  Time // timers A and E; for a CANCEL that is out, its timer E
+	resendAt  Time // timers A and E, and SendAgain's; for a CANCEL that is out, its timer E
 	interval  Time
 	t1        Time
 	endAt     Time // timers D, K, M
@@ -155,6 +155,14 @@ func (c *Client) GoOn(end Time) {
 	}
 }
 
+// SendAgain has a request other than INVITE sent once more at that time: what carried it has failed, and over a stream nothing
+// is resent by itself.
+func (c *Client) SendAgain(at Time) {
+	if !c.Invite && c.State <= ClientProceeding {
+		c.resendAt = at
+	}
+}
+
 // Fail ends the transaction at once: its transport did.
 func (c *Client) Fail() {
 	c.State, c.resendAt, c.TimeoutAt, c.endAt = ClientTerminated, Never, Never, Never
@@ -194,6 +202,9 @@ func (c *Client) Timer(now Time) Action {
 			c.interval = min(c.interval, T2)
 		}
 		c.resendAt = now + c.interval
+		if c.Reliable {
+			c.resendAt = Never
+		}
 		if c.cancelled {
 			a |= SendCancel
 		} else {

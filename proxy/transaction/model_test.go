@@ -80,7 +80,7 @@ func (r *refClient) response(code int, now Time) Action {
 		}
 		return Forward
 	case early:
-		r.clocks.stop("A", "E", "cancel", "user", "abandoned")
+		r.clocks.stop("A", "E", "again", "cancel", "user", "abandoned")
 		r.out = false
 		switch {
 		case r.invite && code < 300:
@@ -124,7 +124,7 @@ func (r *refClient) abandon(now Time) Action {
 		return 0
 	}
 	a := r.cancelIt(now)
-	r.clocks.stop("A", "E", "user")
+	r.clocks.stop("A", "E", "again", "user")
 	r.clocks["abandoned"] = now + 64*T1
 	return a
 }
@@ -144,6 +144,12 @@ func (r *refClient) goOn(end Time) {
 	if r.state <= ClientProceeding {
 		r.clocks.stop("user")
 		r.clocks["abandoned"] = end
+	}
+}
+
+func (r *refClient) sendAgain(at Time) {
+	if r.state <= ClientProceeding {
+		r.clocks["again"] = at
 	}
 }
 
@@ -167,6 +173,9 @@ func (r *refClient) timer(now Time) (a Action) {
 			r.e = T2
 		}
 		r.clocks["E"] = now + r.e
+		a |= Resend
+	}
+	if r.clocks.fired("again", now) {
 		a |= Resend
 	}
 	if r.clocks.fired("cancel", now) {
@@ -293,6 +302,11 @@ func TestClientModel(t *testing.T) {
 				log += fmt.Sprintf("\n%6d: go on until %d", now, end)
 				c.GoOn(end)
 				r.goOn(end)
+			case what == 9 && dice.IntN(4) == 0 && !invite && reliable:
+				at := now + dice.Int64N(3000)
+				log += fmt.Sprintf("\n%6d: again at %d", now, at)
+				c.SendAgain(at)
+				r.sendAgain(at)
 			default:
 				log += fmt.Sprintf("\n%6d: timer", now)
 				got, want = c.Timer(now), r.timer(now)

@@ -64,6 +64,20 @@ func TestClientSchedules(t *testing.T) {
 		{"timer K, reliable", func(c *Client) { c.Start(false, true, T1, 9000, 0); c.Response(200, 100) }, Never - 1, []firing{{100, Terminate}}},
 		{"non-INVITE over TCP", func(c *Client) { c.Start(false, true, T1, 9000, 0); c.Response(100, 100) }, Never - 1, []firing{{9000, TimedOut}}},
 
+		{"again over TCP, once", func(c *Client) { c.Start(false, true, T1, 9000, 0); c.SendAgain(2000) }, Never - 1, []firing{{2000, Resend}, {9000, TimedOut}}},
+		{"again behind the timeout, until the end", func(c *Client) {
+			c.Start(false, true, T1, 2000, 0)
+			c.GoOn(Lifetime)
+			c.SendAgain(30000)
+			c.SendAgain(31000)
+		}, Never - 1, []firing{{31000, Resend}, {Lifetime, Terminate}}},
+		{"not again once it is answered", func(c *Client) {
+			c.Start(false, true, T1, 9000, 0)
+			c.SendAgain(2000)
+			c.Response(200, 100)
+			c.SendAgain(2000)
+		}, Never - 1, []firing{{100, Terminate}}},
+
 		{"CANCEL after a provisional", func(c *Client) { c.Start(true, false, 100, 12000, 0); c.Response(180, 50); c.Cancel(1000) }, 12000,
 			append(resends(SendCancel, 1100, 1300, 1700, 2500, 4100, 7300, 11300), firing{12000, TimedOut})},
 		{"CANCEL before a provisional waits for it", func(c *Client) {
