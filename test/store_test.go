@@ -276,6 +276,54 @@ func TestTogetherWithoutRedis(t *testing.T) {
 	x.agreed(0, 2*period, x.daemons...)
 }
 
+// TestTogetherUneven: one of three daemons has most of the sessions when Redis is lost. It goes on with as many; what was free
+// is divided among all; and the servers never have more than their capacity.
+func TestTogetherUneven(t *testing.T) {
+	x := newSeveral(t, 3, 2, 50, unhurried, "on_store_loss: share\n")
+	var peers []*rawPeer
+	for _, d := range x.daemons {
+		peers = append(peers, d.lab.dial("udp", 5))
+	}
+	fill := func(daemon int) (n int) {
+		t.Helper()
+		for peers[daemon].ask(rawRequest{}).code == 200 { // without its ACK: it lasts for 32 s
+			n++
+		}
+		return n
+	}
+	var held []*dialog
+	for range 80 {
+		held = append(held, peers[0].establish(rawRequest{}))
+	}
+	x.agreed(80, 2*period, x.daemons...)
+	x.redis.Kill()
+	for i := range x.daemons {
+		if n := fill(i); n != 6 { // a third of 10 at each of two servers
+			t.Errorf("daemon %d took %d without Redis", i, n)
+		}
+	}
+	for _, s := range held[:20] {
+		s.bye()
+	}
+	if n := fill(1) + fill(2); n != 0 {
+		t.Errorf("the others took %d of the places that were given back", n)
+	}
+	if n := fill(0); n != 20 {
+		t.Errorf("daemon 0 took %d in 20 places that it has given back", n)
+	}
+	x.redis.Run()
+	x.agreed(98, 2*period, x.daemons...)
+	x.exact()
+	if n := fill(1); n != 2 {
+		t.Errorf("%d were taken when Redis was back, of the last 2 places", n)
+	}
+	for i, s := range x.servers {
+		if st := s.Stats(); st.Refused != 0 || st.Sessions != 50 {
+			t.Errorf("server %d: %+v", i, st)
+		}
+	}
+}
+
 // TestTogetherReject: without Redis nothing is let in, at once, until a reload says otherwise.
 func TestTogetherReject(t *testing.T) {
 	x := newSeveral(t, 1, 1, 2, usual, "on_store_loss: reject\n")

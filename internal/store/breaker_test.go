@@ -199,8 +199,8 @@ func TestMemory(t *testing.T) {
 			t.Errorf("left: %d renewals, %d releases, %d leases, %d timers", len(i.due), len(i.Store.gone), len(i.leases), i.wheel.Len())
 		}
 		for _, p := range i.pools {
-			if p.own != 0 || p.held != 0 {
-				t.Errorf("%s: %d own, %d held", p.name, p.own, p.held)
+			if p.own() != 0 || p.held != 0 {
+				t.Errorf("%s: %d own, %d held", p.name, p.own(), p.held)
 			}
 		}
 	})

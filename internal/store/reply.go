@@ -24,7 +24,8 @@ type verdict struct {
 }
 
 func (t *tell) count(p *pool, members int) {
-	t.counts = append(t.counts, count{p, max(members-p.held, 0)})
+	p.saw(members)
+	t.counts = append(t.counts, count{p, p.elsewhere})
 }
 
 // tell has the counts first, since who is refused picks again.
@@ -43,7 +44,9 @@ func (o *Options) tell(t *tell) {
 
 // answered acts on a reply. mu is held.
 func (s *Store) answered(c *call, now time.Time, t *tell) {
-	if c.reply.status == tooLate { // the server's clock was set: it is known now
+	if c.reply.status == tooLate { // the server's clock was set, and leases have expired early
+		s.fix(nil, now)
+		s.whole = now.Add(s.settling())
 		s.unanswered(c, t)
 		return
 	}
@@ -80,6 +83,7 @@ func (s *Store) clusterOf(c *call) *cluster {
 // begun notices that a cluster's counts have begun anew: Redis has lost them.
 func (s *Store) begun(cl *cluster, r *reply, now time.Time) {
 	if age := time.Duration(r.now-r.since) * time.Millisecond; age < s.settling() {
+		s.fix(cl, now)
 		cl.whole = now.Add(s.settling() - age)
 	}
 	if cl.begun != 0 && cl.begun != r.since {
@@ -120,7 +124,8 @@ func (s *Store) admitted(c *call, now time.Time, t *tell) {
 	}
 	v := Full
 	if ok {
-		l.state, v = held, Admitted
+		l.become(held)
+		v = Admitted
 		if rule := s.rule.Load(); !s.exact(l.place.cluster, rule, now) {
 			v = rule.admit(l.place.pools, a.limits)
 		}
@@ -148,14 +153,13 @@ func (s *Store) renewed(c *call, now time.Time, t *tell) {
 			}
 			if l.state != over {
 				s.remove(l)
-				l.state = over
 				t.ended = append(t.ended, l.key)
 			}
 		case l.state == over: // released meanwhile, and perhaps put there again
 			s.gone = append(s.gone, gone{key: l.key, place: l.place, session: l.real})
 		default:
 			if l.state == local {
-				l.state = held
+				l.become(held)
 				l.place.hold(1)
 			}
 			due := soon.Milliseconds()

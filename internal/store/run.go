@@ -113,7 +113,7 @@ func (s *Store) admissions(calls []*call) []*call {
 		if l.state == over {
 			continue
 		}
-		l.state = asked
+		l.become(asked)
 		b := s.newBatch(s.scripts.admit, l.place.cluster)
 		b.args = append(b.args, member(l.key), millis(l.ask.ttl))
 		for i, p := range l.place.pools {
@@ -223,12 +223,10 @@ func (s *Store) exchange(calls []*call) bool {
 	for _, c := range calls {
 		if c.reply.ok {
 			s.answered(c, now, &t)
-		} else {
-			s.unanswered(c, &t)
 		}
 	}
 	if err != nil {
-		s.lost(err, now, &t)
+		s.lost(err, now, calls, &t)
 	}
 	s.mu.Unlock()
 	s.opts.tell(&t)
@@ -302,17 +300,18 @@ func (s *Store) reassert(c *cluster) {
 	}
 }
 
-// lost is the end of Redis for now: who waits is told by the rule.
-func (s *Store) lost(err error, now time.Time, t *tell) {
+// lost is the end of Redis for now: who waits is told by the rule. Some of the calls may have been answered before.
+func (s *Store) lost(err error, now time.Time, calls []*call, t *tell) {
+	s.fix(nil, now)
 	if s.breaker.fail(now, isTimeout(err)) {
 		s.stats.Losses++
 		s.stats.Changed = now
 		s.opts.Log.Warn("the store is lost", zap.Error(err), zap.Int("leases", len(s.leases)))
-		// What other instances have is not known any more.
-		for _, c := range s.clusters {
-			for _, p := range c.counts {
-				t.count(p, p.held)
-			}
+		s.forget(t)
+	}
+	for _, c := range calls {
+		if !c.reply.ok {
+			s.unanswered(c, t)
 		}
 	}
 	for _, l := range s.asks {
@@ -341,6 +340,7 @@ func (s *Store) end() {
 	}
 	var t tell
 	s.mu.Lock()
+	s.fix(nil, time.Now())
 	s.breaker.open, s.breaker.next = true, time.Now().Add(noEnd)
 	for _, l := range s.asks {
 		if l.state == waiting {

@@ -28,7 +28,7 @@ type OnLoss uint8
 
 // The rules.
 const (
-	Share  OnLoss = iota // each instance keeps to its part of every limit: the limit by the number of instances, rounded down
+	Share  OnLoss = iota // each instance keeps to its part of every limit
 	Open                 // each instance keeps to every limit by itself
 	Reject               // nothing is admitted
 )
@@ -75,11 +75,14 @@ type cluster struct {
 
 // pool is a set of sessions that a limit is for.
 type pool struct {
-	cluster *cluster
-	name    string
-	key     string
-	own     int // leases of this instance
-	held    int // of them those that Redis has
+	cluster   *cluster
+	name      string
+	key       string
+	leases    [over]int // of this instance, by their state
+	held      int       // that Redis has, some of which may be released
+	elsewhere int       // that others have, as last counted
+	counted   bool      // it was
+	part      part      // that holds while limits cannot be checked
 }
 
 // lease is a session's place in its pools. It is in Store.leases until it is released.
@@ -162,7 +165,16 @@ func New(o Options) *Store {
 const slot = 50
 
 // SetRule changes what holds while Redis cannot be asked.
-func (s *Store) SetRule(r Rule) { s.rule.Store(&r) }
+func (s *Store) SetRule(r Rule) {
+	s.rule.Store(&r)
+	var t tell
+	s.mu.Lock()
+	if s.breaker.open {
+		s.forget(&t)
+	}
+	s.mu.Unlock()
+	s.opts.tell(&t)
+}
 
 // Place is a place in pools of a cluster. One can serve for any number of sessions.
 func (s *Store) Place(cluster string, pools ...string) *Place {
@@ -216,7 +228,7 @@ func (s *Store) Count(places []*Place) {
 		}
 	}
 	for key, p := range s.pools {
-		if p.own == 0 && !wanted[p] {
+		if p.leases == [over]int{} && !wanted[p] {
 			delete(s.pools, key)
 		}
 	}
@@ -235,7 +247,7 @@ func (s *Store) Admit(key uint64, pl *Place, limits []int, within time.Duration,
 		l.refs++
 		return Admitted
 	}
-	l := s.take(key, pl)
+	l := s.take(key, pl, waiting)
 	if s.breaker.open {
 		return s.alone(l, limits)
 	}
@@ -255,8 +267,8 @@ func (s *Store) Hold(key uint64, pl *Place) {
 	if s.leases[key] != nil {
 		return
 	}
-	l := s.take(key, pl)
-	l.state, l.real, l.sent = local, true, true
+	l := s.take(key, pl, local)
+	l.real, l.sent = true, true
 	s.renew(l)
 	s.nudge()
 }
@@ -295,24 +307,34 @@ func (s *Store) Ended(key uint64, pl *Place) {
 const mostGone = 1 << 16
 
 // take adds a lease. mu is held, here and below.
-func (s *Store) take(key uint64, pl *Place) *lease {
-	l := &lease{key: key, place: pl, refs: 1}
+func (s *Store) take(key uint64, pl *Place, st leaseState) *lease {
+	l := &lease{key: key, place: pl, refs: 1, state: st}
 	l.timer.Value = l
 	s.leases[key] = l
 	for _, p := range pl.pools {
-		p.own++
+		p.leases[st]++
 	}
 	return l
 }
 
+// become has a lease that is not over be in another state.
+func (l *lease) become(st leaseState) {
+	for _, p := range l.place.pools {
+		p.leases[l.state]--
+		if st != over {
+			p.leases[st]++
+		}
+	}
+	l.state = st
+}
+
 // drop takes a lease out, here and, where it may be there, in Redis.
 func (s *Store) drop(l *lease) {
-	s.remove(l)
 	if l.state == held || l.state == local && l.sent {
 		s.gone = append(s.gone, gone{l.key, l.place, l.state == held, l.real})
 		s.nudge()
 	}
-	l.state = over
+	s.remove(l)
 }
 
 // renew has a lease put into Redis with the next exchange.
@@ -327,48 +349,20 @@ func (s *Store) renew(l *lease) {
 func (s *Store) remove(l *lease) {
 	delete(s.leases, l.key)
 	s.wheel.Disarm(&l.timer)
-	for _, p := range l.place.pools {
-		p.own--
-	}
+	l.become(over)
 }
 
 // alone decides without Redis.
 func (s *Store) alone(l *lease, limits []int) Verdict {
+	l.become(local)
 	v := s.rule.Load().admit(l.place.pools, limits)
 	if v != Admitted {
 		s.remove(l)
-		l.state = over
 		s.stats.AloneRefused++
 		return v
 	}
-	l.state = local
 	s.stats.AloneAdmitted++
 	return v
-}
-
-// admit decides on a lease that its pools already count.
-func (r *Rule) admit(pools []*pool, limits []int) Verdict {
-	if r.OnLoss == Reject {
-		return Unchecked
-	}
-	for i, p := range pools {
-		limit := limits[i]
-		if r.OnLoss == Share {
-			limit = share(limit, r.Instances)
-		}
-		if limit >= 0 && p.own > limit {
-			return Full
-		}
-	}
-	return Admitted
-}
-
-// share is an instance's part of a limit. The parts of all never exceed it.
-func share(limit, instances int) int {
-	if limit < 0 {
-		return limit
-	}
-	return limit / instances
 }
 
 func (s *Store) nudge() {
