@@ -15,6 +15,7 @@ type dialog struct {
 	tx      *inviteTx // the newest INVITE
 	channel string    // the MRCP channel's identifier, without @resource
 	engine  *engine   // of a server with MRCP
+	expiry  *time.Timer
 
 	// For the BYE, from the first INVITE.
 	network  string   // the transport it came by
@@ -53,6 +54,9 @@ func (p *process) dialogOf(m *message) *dialog {
 func (p *process) drop(d *dialog) {
 	delete(p.dialogs, d.key)
 	d.engine.close()
+	if d.expiry != nil {
+		d.expiry.Stop()
+	}
 	d.tx.confirmed()
 	p.s.count(&p.s.stats.Sessions, -1)
 }
@@ -98,14 +102,14 @@ func (p *process) onBye(m *message, f flow) {
 }
 
 func (p *process) onUpdate(m *message, f flow) {
-	code := 481
-	if p.dialogOf(m) != nil {
+	code, d := 481, p.dialogOf(m)
+	if d != nil {
 		code = 200
 		p.s.count(&p.s.stats.Refreshes, 1)
 	}
 	res := p.respond(m, f, code, newTag())
-	if code == 200 {
-		p.addTimer(res, m)
+	if d != nil {
+		p.addTimer(res, m, d)
 	}
 	p.send(m, f, res)
 }

@@ -187,7 +187,7 @@ func (p *process) reInvite(tx *inviteTx) {
 
 func (p *process) okInvite(tx *inviteTx) *message {
 	res := p.respond(tx.req, tx.flow, 200, tx.tag)
-	p.addTimer(res, tx.req)
+	p.addTimer(res, tx.req, tx.dlg)
 	res.add("Content-Type", "application/sdp")
 	res.add("Content-Disposition", "session")
 	offer, _ := parseSDP(tx.req.body)
@@ -200,8 +200,8 @@ func (p *process) okInvite(tx *inviteTx) *message {
 }
 
 // addTimer accepts session timers (RFC 4028 9), the client being the refresher; a shorter
-// interval asked for is taken.
-func (p *process) addTimer(res, req *message) {
+// interval asked for is taken. The session's time begins anew.
+func (p *process) addTimer(res, req *message, d *dialog) {
 	if !strings.Contains(strings.Join(req.list("Supported"), ","), "timer") {
 		return
 	}
@@ -212,6 +212,28 @@ func (p *process) addTimer(res, req *message) {
 	}
 	res.add("Require", "timer")
 	res.add("Session-Expires", fmt.Sprintf("%d;refresher=uac", secs))
+	if p.s.o.Expire {
+		p.expireIn(d, time.Duration(secs)*time.Second)
+	}
+}
+
+// expireIn ends the session with a BYE when the interval has passed but for the third that RFC 4028 10 recommends, at most
+// 32 s, and nobody has refreshed it.
+func (p *process) expireIn(d *dialog, interval time.Duration) {
+	if d.expiry != nil {
+		d.expiry.Stop()
+	}
+	var t *time.Timer
+	t = time.AfterFunc(interval-min(32*time.Second, interval/3), func() {
+		p.s.mu.Lock()
+		defer p.s.mu.Unlock()
+		if p.dead || d.expiry != t || p.dialogs[d.key] != d { // or it has been refreshed just now
+			return
+		}
+		p.s.count(&p.s.stats.Expired, 1)
+		p.hangUp(d)
+	})
+	d.expiry = t
 }
 
 // finish sends the final and repeats it until the ACK.

@@ -20,6 +20,7 @@ type ServerOptions struct {
 	Networks       []string       // "udp", "tcp"; default both
 	NoTrying       bool           // send no 100 before the final answer (UniMRCP does)
 	SessionExpires time.Duration  // offered to a client that supports timers; default 600 s
+	Expire         bool           // end a session whose Session-Expires passes without a refresh, as UniMRCP does (RFC 4028 10)
 	MRCP           bool           // speak MRCPv2 and RTP; else nothing listens at the ports that answers name
 	MRCPPort       uint16         // of MRCPv2, named in answers; default: with MRCP any free one, else the SIP port
 	Says           string         // what a recogniser has heard when it heard speech; default "hello world"
@@ -41,6 +42,7 @@ type ServerStats struct {
 	Options     int // OPTIONS received
 	Refreshes   int // re-INVITEs and UPDATEs answered in a session
 	Merged      int // INVITEs answered 482: the same one came on another branch
+	Expired     int // sessions ended for want of a refresh
 	HangUps     int // BYEs sent
 	HangUpsDone int // BYEs sent that got a final answer
 	Channels    int // MRCP connections that are open now

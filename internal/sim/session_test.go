@@ -97,6 +97,48 @@ func TestWrongResource(t *testing.T) {
 	}
 }
 
+// TestExpire is RFC 4028 10: a server that is told to ends a session that nobody refreshes, and only that.
+func TestExpire(t *testing.T) {
+	bothNetworks(t, func(t *testing.T, network string) {
+		t.Parallel()
+		s := startServer(t, ServerOptions{Expire: true, SessionExpires: 3 * time.Second})
+		p := newPeer(t)
+		var dialogs []*message
+		for _, id := range []string{"forgotten", "kept", "without a timer"} {
+			m := p.invite(network, s, id)
+			if id != "without a timer" {
+				m.add("Supported", "timer")
+			}
+			p.send(network, s.Addr(), m)
+			dialogs = append(dialogs, p.next(code(200)).m)
+			p.ack(network, s, dialogs[len(dialogs)-1])
+		}
+		began := time.Now()
+		for n := range 3 { // at 1, 2 and 3 s
+			<-time.After(time.Until(began.Add(time.Duration(n+1) * time.Second)))
+			if n == 1 {
+				bye := p.next(method("BYE"))
+				if id := bye.m.get("Call-ID"); id != "forgotten" {
+					t.Errorf("%q is ended", id)
+				}
+				_ = p.ep.answer(answerFlow(bye.m, bye.f), respond(bye.m, bye.f, 200, newTag()).bytes())
+			}
+			update := p.inDialog("UPDATE", network, s.Addr(), dialogs[1], n+2)
+			update.add("Supported", "timer")
+			p.send(network, s.Addr(), update)
+			if res := p.next(final).m; res.code != 200 {
+				t.Errorf("refresh: %d", res.code)
+			}
+		}
+		if st := s.Stats(); st.Expired != 1 || st.Sessions != 2 || st.HangUps != 1 {
+			t.Errorf("server counted %+v", st)
+		}
+		if bye := p.next(method("BYE")); bye.m.get("Call-ID") != "kept" || time.Since(began) < 5*time.Second {
+			t.Errorf("after %v a BYE for %q", time.Since(began), bye.m.get("Call-ID"))
+		}
+	})
+}
+
 func TestServerHangsUp(t *testing.T) {
 	bothNetworks(t, func(t *testing.T, network string) {
 		s := startServer(t, ServerOptions{})
