@@ -22,31 +22,29 @@ func (r *router) String() string {
 	return fmt.Sprintf("%d passed, %d lost, %d twice, %d early", r.passed.Load(), r.lost.Load(), r.twice.Load(), r.early.Load())
 }
 
-// newRouter makes an interface sip0 in each namespace and carries packets until the test's end.
-func newRouter(n *badNet) *router {
-	n.t.Helper()
+// newRouter makes an interface sip0 in each machine and carries packets until the test's end.
+func newRouter(h *hosts) *router {
+	h.t.Helper()
 	r := &router{to: map[netip.Addr]*os.File{}}
 	var ends []*os.File
-	for _, who := range []string{"client", "daemon", "servers"} {
-		if err := n.within(who, func() error {
-			f, err := openTunnel("sip0")
-			if err == nil {
-				ends = append(ends, f)
-			}
+	for _, who := range h.machines() {
+		var f *os.File
+		if err := h.within(who, func() (err error) {
+			f, err = openTunnel("sip0")
 			return err
 		}); err != nil {
-			n.t.Skipf("the kernel has no netem, and there can be no router instead: %v", err)
+			h.t.Skipf("the kernel has no netem, and there can be no router instead: %v", err)
+		}
+		ends = append(ends, f)
+		for _, n := range h.ips[who] {
+			r.to[netip.MustParseAddr(hostIP(n))] = f
 		}
 	}
-	r.to[netip.MustParseAddr(farClient)] = ends[0]
-	r.to[netip.MustParseAddr(farDaemon)] = ends[1]
-	r.to[netip.MustParseAddr(farServers+"1")] = ends[2]
-	r.to[netip.MustParseAddr(farServers+"2")] = ends[2]
 	var all sync.WaitGroup
 	for i, f := range ends {
 		all.Go(func() { r.carry(f, rand.New(rand.NewPCG(83, uint64(i)))) })
 	}
-	n.t.Cleanup(func() {
+	h.t.Cleanup(func() {
 		for _, f := range ends {
 			_ = f.Close()
 		}
