@@ -324,6 +324,39 @@ func TestTogetherUneven(t *testing.T) {
 	}
 }
 
+// TestTogetherUpgrade: the old process of an upgrade lives on for 32 s with its transactions, and has had all sessions. It puts
+// none back that the new one has ended, though Redis is flushed and forgets that, and tells of none a second time.
+func TestTogetherUpgrade(t *testing.T) {
+	x := newSeveral(t, 1, 2, 50, unhurried, "")
+	d := x.daemons[0]
+	p := d.lab.dial("udp", 5)
+	var all []*dialog
+	for range 20 {
+		all = append(all, p.establish(rawRequest{}))
+	}
+	x.agreed(20, 2*period, d)
+	old := d.upgrade()
+	x.exact()
+	x.agreed(20, 2*period, d)
+	for _, s := range all {
+		s.bye()
+	}
+	x.agreed(0, 2*period, d)
+	x.redis.Flush()
+	d.await("both processes have noticed that Redis is empty", 2*period, func() bool { return d.lines("the store has lost its data") == 2 })
+	x.exact()
+	x.agreed(0, 2*period, d)
+	d.freed()
+	select {
+	case <-old.done:
+		t.Error("the old process did not live until here: nothing was tested")
+	default:
+	}
+	if n, elsewhere := d.lines(`"msg":"session"`), d.lines(`"ended_by":"elsewhere"`); n != len(all) || elsewhere != 0 {
+		t.Errorf("%d lines for %d sessions, %d of them ended elsewhere", n, len(all), elsewhere)
+	}
+}
+
 // TestTogetherReject: without Redis nothing is let in, at once, until a reload says otherwise.
 func TestTogetherReject(t *testing.T) {
 	x := newSeveral(t, 1, 1, 2, usual, "on_store_loss: reject\n")

@@ -30,6 +30,9 @@ func (a *App) offer(path string) {
 // handedOver is called when the process pid has our sockets.
 func (a *App) handedOver(pid int) {
 	a.opts.Notify.MainPID(pid)
+	if a.together != nil {
+		a.together.store.Leave()
+	}
 	close(a.left)
 }
 

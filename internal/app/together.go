@@ -58,7 +58,7 @@ func newTogether(a *App, c *config.Config) (*together, error) {
 	t.store = store.New(store.Options{
 		Redis: store.Dial(server), Timeout: s.Timeout, Renew: s.Renew, Rule: lossRule(c), Log: a.log,
 		Until: a.sessions.Until, Counted: t.counted, Waited: a.metrics.Admission,
-		Ended: func(key uint64) { a.sessions.End(key, session.Elsewhere) },
+		Ended: t.ended,
 	})
 	t.count()
 	t.store.Connect()
@@ -83,6 +83,15 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 		return nil, fmt.Errorf("store: ca: %s has no certificate", s.CA)
 	}
 	return t, nil
+}
+
+// ended takes in that another instance has ended a session. When that is a successor, it is also the one to tell of it.
+func (t *together) ended(key uint64) {
+	select {
+	case <-t.a.left:
+	default:
+		t.a.sessions.End(key, session.Elsewhere)
+	}
 }
 
 // Admit implements proxy.Admitter.
@@ -169,6 +178,8 @@ func (t *together) Run(ctx context.Context) error {
 			t.holdAll()
 			select {
 			case <-ctx.Done():
+				return nil
+			case <-t.a.left:
 				return nil
 			case <-tick.C:
 			}

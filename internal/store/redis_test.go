@@ -432,6 +432,53 @@ func TestLateCommand(t *testing.T) {
 	}
 }
 
+// TestLeave: who has left a session to a successor does not put it back, not even into a Redis that has forgotten that it has
+// ended; and goes on with one that is being set up until that is established.
+func TestLeave(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := patient(t, redisAt(s), three), patient(t, redisAt(s), three)
+	exact(t, a, b)
+	lasts := func(key uint64) bool {
+		at, err := s.Client.ZScore(context.Background(), server, member(key)).Result()
+		return err == nil && time.Until(time.UnixMilli(int64(at))) > 30*time.Minute
+	}
+	for key := range uint64(4) {
+		a.admit(key+1, 9, 9)
+	}
+	a.establish(1, 2)
+	await(t, "two are established", func() bool { return lasts(1) && lasts(2) })
+	a.admit(5, 9, 9)
+	a.establish(5) // just now
+	a.Leave()
+	for _, key := range []uint64{1, 2, 5} {
+		b.establish(key)
+		b.Hold(key, b.place())
+	}
+	await(t, "the successor has them", func() bool { return b.heldAt("server") == 3 })
+	for _, key := range []uint64{1, 2, 5} {
+		b.bye(key)
+	}
+	await(t, "they have ended", func() bool { return s.Size(server) == 2 })
+	s.Flush()
+	a.establish(3)
+	await(t, "the loss is noticed", func() bool { return a.Stats().Resets == 1 && b.Stats().Resets == 1 })
+	await(t, "a session is there that was being set up", func() bool { return lasts(3) })
+	exact(t, a, b)
+	if n := s.Size(server); n != 2 || len(a.ended) != 0 {
+		t.Errorf("%d in Redis, want 2; told that %v have ended", n, a.ended)
+	}
+	a.bye(3)
+	a.Release(4)
+	await(t, "nothing is left", func() bool { return s.Size(server) == 0 })
+}
+
+// heldAt is how many of its sessions Redis has in a pool, as far as the instance knows.
+func (i *instance) heldAt(name string) int {
+	i.Store.mu.Lock()
+	defer i.Store.mu.Unlock()
+	return i.pools[i.key("asr", name)].held
+}
+
 // TestStop: what ended last is taken out of Redis before Run returns, and what goes on stays there.
 func TestStop(t *testing.T) {
 	s := redistest.Start(t)

@@ -169,7 +169,7 @@ func (s *Store) renewals(calls []*call, due []renewal) []*call {
 	open := map[*cluster]*batch{}
 	for _, r := range due {
 		l := r.lease
-		if l.state == over {
+		if l.state == over || s.left && l.firm {
 			continue
 		}
 		b := open[l.place.cluster]

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,6 +143,7 @@ type Store struct {
 	wheel    *wheel.Wheel[*lease]
 	asks     []*lease
 	due      []*lease // to be renewed
+	left     bool     // sessions are a successor's
 	gone     []gone
 	breaker  breaker
 	offset   time.Duration // of the server's clock, from base
@@ -264,13 +267,35 @@ const margin = 5 * time.Second
 func (s *Store) Hold(key uint64, pl *Place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leases[key] != nil {
+	if s.leases[key] != nil || s.left {
 		return
 	}
 	l := s.take(key, pl, local)
 	l.real, l.sent = true, true
 	s.renew(l)
 	s.nudge()
+}
+
+// Leave has sessions that are established not renewed any more: a successor has them, and may have ended them since. Those
+// that are being set up are renewed until they are established.
+func (s *Store) Leave() {
+	s.mu.Lock()
+	s.left = true
+	all := slices.Collect(maps.Values(s.leases))
+	s.mu.Unlock()
+	theirs := map[*lease]bool{}
+	for _, l := range all {
+		_, theirs[l] = s.opts.Until(l.key)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range all {
+		l.firm = l.firm || theirs[l]
+	}
+	s.due = slices.DeleteFunc(s.due, func(l *lease) bool {
+		l.queued = !l.firm
+		return l.firm
+	})
 }
 
 // Has reports whether the session of a key is counted.
@@ -337,9 +362,9 @@ func (s *Store) drop(l *lease) {
 	s.remove(l)
 }
 
-// renew has a lease put into Redis with the next exchange.
+// renew has a lease put into Redis with the next exchange, if it is ours to renew.
 func (s *Store) renew(l *lease) {
-	if !l.queued {
+	if !l.queued && !(s.left && l.firm) {
 		s.wheel.Disarm(&l.timer)
 		l.queued = true
 		s.due = append(s.due, l)
