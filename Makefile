@@ -56,7 +56,8 @@ DEB_PACKAGES := \
 	redis-server:redis-server \
 	sip-tester:sipp \
 	sipsak:sipsak \
-	systemd:systemd-analyze
+	systemd:systemd-analyze \
+	tcpdump:tcpdump
 
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m

@@ -203,6 +203,21 @@ func (p *Proxy) Ready() <-chan struct{} { return p.ready }
 // Transport is what the sockets have done.
 func (p *Proxy) Transport() transport.Stats { return p.stats() }
 
+// SetTap has t see every message that is received or sent, until the next SetTap; nil: nobody does. Where a UDP listener is bound
+// to a wildcard, its local address is the advertised one. t must not wait.
+func (p *Proxy) SetTap(t transport.Tap) {
+	if t == nil {
+		p.set.SetTap(nil)
+		return
+	}
+	p.set.SetTap(func(pk transport.Packet, msg []byte) {
+		if pk.Local.Addr().IsUnspecified() {
+			pk.Local = p.listeners[pk.Listener].addr
+		}
+		t(pk, msg)
+	})
+}
+
 // Close gives the sockets back when Run is never called.
 func (p *Proxy) Close() error { return p.close() }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,12 +16,13 @@ import (
 // one writes while the peer does not take as fast as is sent, or on TLS.
 type conn struct {
 	set     *Set
-	flow    Flow        // names it
-	inbound bool        // accepted, not dialled
-	next    *conn       // the table's
-	up      atomic.Bool // open: not being made any more, and not ended
-	adopted bool        // another process has read it before
-	early   []byte      // and that of an incomplete message
+	flow    Flow           // names it
+	inbound bool           // accepted, not dialled
+	local   netip.AddrPort // our end; set when it opens
+	next    *conn          // the table's
+	up      atomic.Bool    // open: not being made any more, and not ended
+	adopted bool           // another process has read it before
+	early   []byte         // and that of an incomplete message
 	park    atomic.Pointer[parking]
 
 	mu          sync.Mutex         // guards what follows; never held while waiting
@@ -82,11 +84,13 @@ func (c *conn) open(nc net.Conn, tcp *net.TCPConn) error {
 		return c.ended
 	}
 	c.nc, c.tcp = nc, tcp
+	c.local = unmap(tcp.LocalAddr().(*net.TCPAddr).AddrPort())
 	if c.flow.Proto == TCP {
 		c.raw = raw
 	}
 	c.up.Store(true)
 	if c.queued > 0 {
+		c.tapQueueLocked()
 		c.startLocked()
 	}
 	return c.ended

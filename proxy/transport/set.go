@@ -20,6 +20,7 @@ type Set struct {
 	count  counters
 	memory ledger
 	ready  chan struct{} // closed when Run serves
+	tap    atomic.Pointer[Tap]
 
 	successor atomic.Pointer[func(Flow, []byte) error] // where streams' messages go after Halt
 	adopted   []Stream                                 // by Run

@@ -174,6 +174,7 @@ func (c *conn) handle(f *framer) (messages int, err error) {
 		case evMessage:
 			messages++
 			c.set.count.streamIn.Add(1)
+			c.tapped(false, msg)
 			c.set.opt.Handler.Receive(msg, c.flow)
 		case evPing:
 			_ = c.write(pong)

@@ -62,6 +62,7 @@ func (u *udpSocket) read() {
 				u.in.Add(1)
 				flow := u.flow
 				flow.Remote = unmap(from)
+				u.tapped(flow.Remote, false, msg)
 				u.set.opt.Handler.Receive(msg, flow)
 			}
 			continue
@@ -105,6 +106,7 @@ func (u *udpSocket) send(b []byte, to netip.AddrPort) error {
 	if u.err = u.address(to, len(b)); u.err != nil {
 		return u.err
 	}
+	u.tapped(to, true, b)
 	u.payload, u.stolen = b, false
 	if err := u.raw.Write(u.sendFn); err != nil {
 		u.err = ErrStopped

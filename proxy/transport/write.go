@@ -13,6 +13,9 @@ func (c *conn) write(b []byte) error {
 	if c.ended != nil {
 		return ErrGone
 	}
+	if c.nc != nil {
+		c.tapped(true, b)
+	}
 	n := 0
 	if c.raw != nil && c.queued == 0 {
 		var err error
