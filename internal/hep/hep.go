@@ -53,7 +53,8 @@ type Exporter struct {
 	sent, dropped, errors atomic.Uint64
 
 	// Of Run's goroutine.
-	buf     []byte
+	buf     []byte    // the message being sent
+	held    bool      // it is to be sent still
 	said    time.Time // when a failure was logged
 	failing bool
 }
@@ -122,32 +123,68 @@ func (e *Exporter) serve(ctx context.Context, t Target, w *trace.Watcher) {
 	defer retry.Stop()
 	for {
 		in := w.C()
-		if line.resting() { // what comes waits, within its bounds
+		if line.resting() || e.held { // what comes waits, within its bounds
 			in = nil
 		}
 		select {
 		case m := <-in:
-			e.send(ctx, line, w, m)
+			e.take(line, w, m)
+			e.send(ctx, line)
 		case <-retry.C:
+			if e.held && !line.resting() {
+				e.send(ctx, line)
+			}
 			count()
 		case <-e.turned:
+			e.giveUp()
 			return
 		case <-ctx.Done():
-			for n := len(w.C()); n > 0 && !line.resting(); n-- {
-				e.send(context.WithoutCancel(ctx), line, w, <-w.C())
-			}
+			e.end(context.WithoutCancel(ctx), line, w)
 			return
 		}
 	}
 }
 
-// send sends one message.
-func (e *Exporter) send(ctx context.Context, l *line, w *trace.Watcher, m *trace.Message) {
+// take encodes a message.
+func (e *Exporter) take(l *line, w *trace.Watcher, m *trace.Message) {
 	e.buf = appendPacket(e.buf[:0], m, l.ID, l.Password)
+	e.held = true
 	w.Taken(m)
-	if err := l.write(ctx, e.buf); err != nil {
-		e.errors.Add(1)
+}
+
+// giveUp counts the message that is held as lost.
+func (e *Exporter) giveUp() {
+	if e.held {
+		e.held = false
 		e.dropped.Add(1)
+	}
+}
+
+// end sends what waits, unless the server is known not to take it.
+func (e *Exporter) end(ctx context.Context, l *line, w *trace.Watcher) {
+	for !l.resting() {
+		if !e.held {
+			if len(w.C()) == 0 {
+				return
+			}
+			e.take(l, w, <-w.C())
+		}
+		e.send(ctx, l)
+	}
+	e.giveUp()
+}
+
+// send sends the message that is held. It is held on where the server may take it later: not a datagram, which may be what is wrong.
+func (e *Exporter) send(ctx context.Context, l *line) {
+	if err := l.write(ctx, e.buf); err != nil {
+		if ctx.Err() != nil {
+			l.rest = time.Time{} // it was given up for the end's sake
+			return
+		}
+		e.errors.Add(1)
+		if l.Network == "udp" {
+			e.giveUp()
+		}
 		if now := time.Now(); !e.failing || now.Sub(e.said) >= sayAgain {
 			e.said = now
 			e.log.Warn("messages do not reach the HEP server", zap.String("server", l.Network+"://"+l.Address), zap.Error(err))
@@ -155,6 +192,7 @@ func (e *Exporter) send(ctx context.Context, l *line, w *trace.Watcher, m *trace
 		e.failing = true
 		return
 	}
+	e.held = false
 	e.sent.Add(1)
 	if e.failing {
 		e.failing = false
