@@ -87,6 +87,10 @@ func (e *Exporter) Stats() Stats {
 // Run sends until ctx ends, and then what still waits, as long as the server takes it.
 func (e *Exporter) Run(ctx context.Context) error {
 	for {
+		select {
+		case <-e.turned: // what has turned is read now
+		default:
+		}
 		e.mu.Lock()
 		t := e.target
 		e.mu.Unlock()
