@@ -31,6 +31,7 @@ type Config struct {
 	Drain    Drain
 	Handover Handover
 	CDR      CDR
+	HEP      HEP
 	// Store is where sessions are counted.
 	Store       Store
 	OnStoreLoss OnStoreLoss

@@ -56,6 +56,7 @@ func TestDefaults(t *testing.T) {
 		Drain:     Drain{Timeout: 5 * time.Second},
 		Handover:  Handover{"/var/lib/test/handover.sock"},
 		CDR:       CDR{Headers: []string{"X-CID"}},
+		HEP:       HEP{ID: 2001},
 		Otherwise: Otherwise{Reject: 488}, OnStoreLoss: ShareLimits, Instances: 1,
 		Clusters: []Cluster{{
 			Name: "c", Policy: LeastLoad, Health: health, QueueLength: 100, SlowStart: 30 * time.Second, Panic: true,
@@ -118,6 +119,7 @@ func TestEverything(t *testing.T) {
 		Drain:     Drain{3 * time.Second, 10 * time.Second},
 		Handover:  Handover{"/run/m.sock"},
 		CDR:       CDR{"/c.json", []string{"X-A", "x-b"}},
+		HEP:       HEP{"tcp://homer.example.com:9060", 7, "hep-secret"},
 		Otherwise: Otherwise{Cluster: "b"},
 		Routes: []Route{
 			{Name: "one", Cluster: "a", Match: Match{

@@ -24,6 +24,9 @@ func Diff(old, new *Config) []string {
 	if old.Admin.Token != new.Admin.Token {
 		lines = append(lines, "admin.token: changed")
 	}
+	if old.HEP.Password != new.HEP.Password {
+		lines = append(lines, "hep.password: changed")
+	}
 	if old.Store.String() == new.Store.String() && !old.Store.equal(new.Store) {
 		lines = append(lines, "store: password changed")
 	}
@@ -94,6 +97,8 @@ func topFields(c *Config) []field {
 		{"handover.socket", c.Handover.Socket},
 		{"cdr.file", c.CDR.File},
 		{"cdr.headers", strings.Join(c.CDR.Headers, ", ")},
+		{"hep.server", c.HEP.Server},
+		{"hep.id", strconv.Itoa(c.HEP.ID)},
 		{"store", c.Store.String()},
 		{"on_store_loss", string(c.OnStoreLoss)},
 		{"instances", strconv.Itoa(c.Instances)},

@@ -41,6 +41,7 @@ type rawConfig struct {
 	Drain     *rawDrain     `mapstructure:"drain"`
 	Handover  *rawHandover  `mapstructure:"handover"`
 	CDR       *rawCDR       `mapstructure:"cdr"`
+	HEP       *rawHEP       `mapstructure:"hep"`
 	Routes    []rawRoute    `mapstructure:"routes"`
 	Otherwise *rawOtherwise `mapstructure:"otherwise"`
 	Clusters  []rawCluster  `mapstructure:"clusters"`
@@ -146,6 +147,12 @@ type rawHandover struct {
 type rawCDR struct {
 	File    *string   `mapstructure:"file"`
 	Headers oneOrMany `mapstructure:"headers"`
+}
+
+type rawHEP struct {
+	Server   *string `mapstructure:"server"`
+	ID       *int    `mapstructure:"id"`
+	Password *string `mapstructure:"password"`
 }
 
 type rawRoute struct {

@@ -27,6 +27,9 @@ func Render(c *Config) ([]byte, error) {
 	if c.Admin.Token != "" {
 		shown.Admin.Token = hidden
 	}
+	if c.HEP.Password != "" {
+		shown.HEP.Password = hidden
+	}
 	if c.Admin.Listen == "" {
 		shown.Admin.Listen = "off"
 	}

@@ -27,7 +27,7 @@ func TestRender(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range append(want.Secret, want.Admin.Token, want.Store.Password, "sentinel_password") {
+		for _, secret := range append(want.Secret, want.Admin.Token, want.Store.Password, want.HEP.Password, "sentinel_password") {
 			if secret == "" {
 				continue
 			}
@@ -40,6 +40,7 @@ func TestRender(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", file, err, got)
 		}
 		again.Secret, again.Admin.Token, again.Store.Password = want.Secret, want.Admin.Token, want.Store.Password
+		again.HEP.Password = want.HEP.Password
 		again.Store.Password, again.Store.SentinelPassword = want.Store.Password, want.Store.SentinelPassword
 		if changes := Diff(want, again); len(changes) > 0 {
 			t.Errorf("%s: read again:\n%s\n%s", file, strings.Join(changes, "\n"), got)

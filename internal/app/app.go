@@ -24,6 +24,7 @@ import (
 	"mrcproxy/internal/api"
 	"mrcproxy/internal/cdr"
 	"mrcproxy/internal/handover"
+	"mrcproxy/internal/hep"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/metrics"
 	"mrcproxy/internal/operator"
@@ -32,6 +33,7 @@ import (
 	"mrcproxy/internal/session"
 	"mrcproxy/internal/store"
 	"mrcproxy/internal/systemd"
+	"mrcproxy/internal/trace"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
 )
@@ -87,6 +89,8 @@ type App struct {
 	started     time.Time
 
 	cdr         *cdr.Writer
+	traces      *trace.Hub // of SIP messages
+	hep         *hep.Exporter
 	book        *operator.Book
 	steering    sync.Mutex // one server's state is found and set at a time
 	fileWeights atomic.Pointer[map[weighed]int]
@@ -114,6 +118,9 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	a.cdr.Use(records)
+	a.traces = trace.New(a.traceMessages)
+	a.hep = hep.New(a.traces, a.log)
+	a.hep.Use(hepTarget(cfg))
 	a.cfg.Store(cfg)
 	a.deep.Store(&deep)
 	a.names = resolver.New(resolver.Options{Servers: o.DNS, Log: a.log, OnChange: a.namesChanged})
@@ -126,7 +133,7 @@ func New(o Options) (*App, error) {
 		Backends: a.bal.View, Sessions: a.sessions.Len, Transactions: func() int { return a.proxy.Transactions() },
 		Transport: func() transport.Stats { return a.proxy.Transport() }, Names: a.names.Stats, Clusters: a.bal.Clusters,
 		Health: func(key uint32) (health.Status, bool) { return a.health.Status(key) }, Queued: func() map[string]int { return a.proxy.Queued() },
-		CDR: a.cdr.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
+		CDR: a.cdr.Stats, HEP: a.hep.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
 	}
 	if cfg.Sessions.Journal {
 		a.journal = journal.New(journal.Options{Path: filepath.Join(cfg.DataDir, "sessions.db"), Table: a.sessions, Servers: a.bal, Log: a.log})
@@ -240,6 +247,7 @@ func (a *App) Run(ctx context.Context) error {
 		g.Go(func() error { return a.keepJournal(sip) })
 	}
 	g.Go(func() error { return a.cdr.Run(sip) }) // calls end until then
+	g.Go(func() error { return a.hep.Run(sip) })
 	g.Go(func() error { return a.names.Run(alone) })
 	g.Go(func() error { return a.attend(alone) })
 	if a.together != nil {
@@ -348,6 +356,7 @@ func (a *App) reload(cause string) error {
 	if records != nil {
 		a.cdr.Use(records)
 	}
+	a.hep.Use(hepTarget(cfg))
 	a.deep.Store(&deep)
 	a.names.Apply(namesOf(cfg))
 	a.proxy.SetRouting(routing(cfg))

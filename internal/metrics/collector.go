@@ -55,6 +55,9 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, t := range recordSeries {
 		ch <- t.desc
 	}
+	for _, t := range hepSeries {
+		ch <- t.desc
+	}
 	ch <- admissionsDesc
 	for _, t := range storeSeries {
 		ch <- t.desc
@@ -111,6 +114,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.CDR != nil {
 		stats := c.src.CDR()
 		for _, t := range recordSeries {
+			ch <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(t.value(stats)))
+		}
+	}
+	if c.src.HEP != nil {
+		stats := c.src.HEP()
+		for _, t := range hepSeries {
 			ch <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(t.value(stats)))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"mrcproxy/health"
 	"mrcproxy/health/probe"
 	"mrcproxy/internal/cdr"
+	"mrcproxy/internal/hep"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
@@ -85,6 +86,7 @@ func over(b *balancer.Balancer) *Metrics {
 			return store.Stats{Up: true, Exact: true, Admitted: 1, Refused: 2, AloneAdmitted: 3, AloneRefused: 4, Losses: 5, Resets: 6}
 		},
 		CDR:      func() cdr.Stats { return cdr.Stats{Written: 1, Dropped: 2, Errors: 3} },
+		HEP:      func() hep.Stats { return hep.Stats{Sent: 1, Dropped: 2, Errors: 3} },
 		Clusters: b.Clusters,
 		Health:   func(uint32) (health.Status, bool) { return health.Status{State: health.Up, Suspect: true}, true },
 		Queued:   func() map[string]int { return map[string]int{"ali": 5} },

@@ -16,6 +16,7 @@ import (
 	"mrcproxy/balancer"
 	"mrcproxy/health"
 	"mrcproxy/internal/cdr"
+	"mrcproxy/internal/hep"
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
@@ -40,6 +41,7 @@ type Sources struct {
 	Journal      func() journal.Stats
 	Store        func() store.Stats
 	CDR          func() cdr.Stats
+	HEP          func() hep.Stats
 
 	// For mrcproxy_build_info; they do not change.
 	Version, Revision, IDC string
