@@ -29,39 +29,13 @@ type nextHops struct {
 // User-Agent has kamailio-tcp or kamailio-tls in it by that.
 func (l *lab) kamailio(n int, next nextHops) {
 	l.t.Helper()
-	path, err := exec.LookPath("kamailio")
-	modules, _ := filepath.Glob("/usr/lib/*/kamailio/modules")
-	if err != nil || len(modules) == 0 {
-		l.t.Fatal("kamailio is not installed: `make deps` installs it (Debian package kamailio)")
-	}
-	file, err := filepath.Abs(filepath.Join("kamailio", "proxy.cfg"))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	logFile, err := os.Create(filepath.Join(l.dir, "kamailio.log"))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	k := exec.Command(path, "-DD", "-E", "-f", file, "-L", modules[0], "-Y", l.dir, "-w", l.dir, "-m", "64", "-M", "8", "-A", "ADDRESS="+l.ip(n),
-		"-A", `NEXT_UDP="sip:`+next.udp+`"`, "-A", `NEXT_TCP="sip:`+next.tcp+`;transport=tcp"`)
+	args := []string{"-A", "ADDRESS=" + l.ip(n), "-A", `NEXT_UDP="sip:` + next.udp + `"`, "-A", `NEXT_TCP="sip:` + next.tcp + `;transport=tcp"`}
 	if next.ca != nil {
 		cert, key := filepath.Join(l.dir, "kamailio.crt"), filepath.Join(l.dir, "kamailio.key")
 		next.ca.issue(cert, key, l.ip(n))
-		k.Args = append(k.Args, "-A", `NEXT_TLS="sip:`+next.tls+`;transport=tls"`, "-A", `CERT="`+cert+`"`, "-A", `KEY="`+key+`"`, "-A", `CA="`+next.ca.file+`"`)
+		args = append(args, "-A", `NEXT_TLS="sip:`+next.tls+`;transport=tls"`, "-A", `CERT="`+cert+`"`, "-A", `KEY="`+key+`"`, "-A", `CA="`+next.ca.file+`"`)
 	}
-	k.Stdout, k.Stderr = logFile, logFile
-	k.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := k.Start(); err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() {
-		_ = syscall.Kill(-k.Process.Pid, syscall.SIGKILL) // its workers too
-		_ = k.Wait()
-		_ = logFile.Close()
-		if b, err := os.ReadFile(logFile.Name()); err == nil && l.t.Failed() {
-			l.t.Logf("log of Kamailio:\n%s", tail(b, 4000))
-		}
-	})
+	l.runKamailio("proxy.cfg", args...)
 	p := &rawPeer{t: l.t, network: "UDP"}
 	await(l.t, "Kamailio answers", 10*time.Second, func() bool {
 		c, err := net.Dial("tcp", l.ip(n)+":5060")
@@ -81,6 +55,38 @@ func (l *lab) kamailio(n int, next nextHops) {
 		m, _ := c.Read(make([]byte, 2000))
 		return m > 0
 	})
+}
+
+// runKamailio runs Kamailio with a file of test/kamailio until the test ends, and gives the path of its log.
+func (l *lab) runKamailio(file string, args ...string) string {
+	l.t.Helper()
+	path, err := exec.LookPath("kamailio")
+	modules, _ := filepath.Glob("/usr/lib/*/kamailio/modules")
+	if err != nil || len(modules) == 0 {
+		l.t.Fatal("kamailio is not installed: `make deps` installs it (Debian package kamailio)")
+	}
+	if file, err = filepath.Abs(filepath.Join("kamailio", file)); err != nil {
+		l.t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(l.dir, "kamailio.log"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	k := exec.Command(path, append([]string{"-DD", "-E", "-f", file, "-L", modules[0], "-Y", l.dir, "-w", l.dir, "-m", "64", "-M", "8"}, args...)...)
+	k.Stdout, k.Stderr = log, log
+	k.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := k.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		_ = syscall.Kill(-k.Process.Pid, syscall.SIGKILL) // its workers too
+		_ = k.Wait()
+		_ = log.Close()
+		if b, err := os.ReadFile(log.Name()); err == nil && l.t.Failed() {
+			l.t.Logf("log of Kamailio:\n%s", tail(b, 4000))
+		}
+	})
+	return log.Name()
 }
 
 // path is the transports of a call's three hops: from the client, between the proxies, and to the server.
