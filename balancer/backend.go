@@ -60,6 +60,7 @@ type Backend struct {
 	rank      int    // how bad it is while down
 	latency   float64
 	pools     []pool // for resources
+	part      part
 	rate      rate
 	holdUntil time.Time
 	startedAt time.Time // when its slow start began; zero when it is not in one
@@ -136,9 +137,13 @@ func (b *Backend) Weight() int { return int(b.weight.Load()) }
 // State is what SetState was last told; a backend starts as Unknown.
 func (b *Backend) State() State { return State(b.state.Load()) }
 
-// free reports whether the backend takes sessions and has room. Unlimited is the largest number of all when unsigned.
-func (b *Backend) free() bool {
-	return b.usable() && b.load() < uint64(b.capacity.Load())
+// free reports whether the backend takes sessions and has room. home.mu is held.
+func (b *Backend) free() bool { return b.usable() && b.room() }
+
+// room reports whether a session has a place, whatever the state. Unlimited is the largest number of all when unsigned.
+// home.mu is held.
+func (b *Backend) room() bool {
+	return b.load() < uint64(b.capacity.Load()) && b.part.room(b.Sessions())
 }
 
 // usable reports whether the backend takes sessions at all.

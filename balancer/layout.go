@@ -98,7 +98,7 @@ func (l *layout) install(now time.Time) {
 	c.layout = l
 	c.licences.limit = l.spec.Licences
 	if l.spec.Licences == 0 {
-		c.licences.limit = Unlimited
+		c.licences.limit, c.licences.part = Unlimited, part{}
 	}
 	again := !slices.Equal(c.shape, l.shape)
 	c.shape = l.shape

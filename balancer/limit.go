@@ -8,11 +8,53 @@ type pool struct {
 	used      int
 	elsewhere int // sessions of other instances, where known
 	limit     int // or Unlimited
+	part
 }
 
 // room reports whether another session has a place, with reserve places left free after it.
 func (p *pool) room(reserve int) bool {
-	return p.limit == Unlimited || p.used+p.elsewhere+reserve < p.limit
+	return (p.limit == Unlimited || p.used+p.elsewhere+reserve < p.limit) && p.part.room(p.used)
+}
+
+// part is how many of the sessions under a limit may be this instance's own, while it does not know what others have.
+type part struct {
+	most int
+	set  bool // else any number
+}
+
+func partOf(most int) part { return part{most, most >= 0} }
+
+func (p part) room(used int) bool { return !p.set || used < p.most }
+
+// SetPart says how many sessions this instance may have at a backend, whatever room there is; negative for any number.
+func (b *Balancer) SetPart(backend *Backend, most int) {
+	backend.home.mu.Lock()
+	defer backend.home.mu.Unlock()
+	backend.part = partOf(most)
+	backend.changed()
+}
+
+// SetPartFor says the same of the sessions that ask for a resource, where that has a limit at the backend.
+func (b *Balancer) SetPartFor(backend *Backend, resource string, most int) {
+	backend.home.mu.Lock()
+	defer backend.home.mu.Unlock()
+	if i := backend.pool(resource); i >= 0 {
+		backend.pools[i].part = partOf(most)
+		backend.changed()
+	}
+}
+
+// SetLicencePart says the same of a whole cluster, where that has a limit.
+func (b *Balancer) SetLicencePart(cluster string, most int) {
+	b.mu.Lock()
+	c := b.clusters[cluster]
+	b.mu.Unlock()
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.licences.part = partOf(most)
 }
 
 // Limit is one limit that a lease counts against. The name is the same in every instance of one configuration.
@@ -113,6 +155,11 @@ func (b *Backend) setPools(limits map[string]int) {
 			b.pools = append(b.pools, pool{name: name})
 		}
 		b.pools[i].limit = limits[name]
+	}
+	for i := range b.pools {
+		if b.pools[i].limit == Unlimited {
+			b.pools[i].part = part{}
+		}
 	}
 }
 

@@ -7,7 +7,7 @@ func (b *Balancer) Take(be *Backend, resources ...string) *Lease {
 	c := be.home
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if be.removed.Load() || be.load() >= uint64(be.capacity.Load()) || !c.licences.room(0) {
+	if be.removed.Load() || !be.room() || !c.licences.room(0) {
 		return nil
 	}
 	pools := be.poolsOf(resources)

@@ -57,7 +57,7 @@ func newTogether(a *App, c *config.Config) (*together, error) {
 	store.Quiet()
 	t.store = store.New(store.Options{
 		Redis: store.Dial(server), Timeout: s.Timeout, Renew: s.Renew, Rule: lossRule(c), Log: a.log,
-		Until: a.sessions.Until, Counted: t.counted, Waited: a.metrics.Admission,
+		Until: a.sessions.Until, Counted: t.counted, Parted: t.parted, Waited: a.metrics.Admission,
 		Ended: t.ended,
 	})
 	t.count()
@@ -134,8 +134,11 @@ func poolOf(b *balancer.Backend, l balancer.Limit) string {
 	if name := strings.TrimPrefix(l.Name, b.Cluster()); name != "" {
 		return name[1:]
 	}
-	return "licences"
+	return licences
 }
+
+// licences is the name of the limit for all of a cluster.
+const licences = "licences"
 
 // count has the store count what there is now: the servers, and their limits.
 func (t *together) count() {
@@ -164,6 +167,19 @@ func (t *together) counted(cluster, name string, elsewhere int) {
 		t.a.bal.SetElsewhere(l.backend, elsewhere)
 	default:
 		t.a.bal.SetElsewhereFor(l.backend, l.resource, elsewhere)
+	}
+}
+
+// parted takes in how many sessions this instance may have in a pool while Redis cannot be asked.
+func (t *together) parted(cluster, name string, most int) {
+	switch l := (*t.pools.Load())[pool{cluster, name}]; {
+	case name == licences:
+		t.a.bal.SetLicencePart(cluster, most)
+	case l.backend == nil:
+	case l.resource == "":
+		t.a.bal.SetPart(l.backend, most)
+	default:
+		t.a.bal.SetPartFor(l.backend, l.resource, most)
 	}
 }
 

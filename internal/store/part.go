@@ -2,27 +2,27 @@ package store
 
 import "time"
 
-// part is what an instance goes by while limits cannot be checked: what it had in a pool when that began, and what the
-// others had when it last counted them.
-type part struct {
-	own, elsewhere int
-	counted        bool // it ever did
+// Part is what an instance goes by under Share while limits cannot be checked: what it had in a pool when that began, and
+// what the others had when it last counted them.
+type Part struct {
+	Own, Elsewhere int
+	Counted        bool // it ever did
 }
 
-// of is how many places under a limit (-1: none) the instance may have: those that it had, and its equal share of those
+// Of is how many places under a limit (-1: none) the instance may have: those that it had, and its equal share of those
 // that were free; where more were taken than there are, as much less. Who never counted has its equal share of all. The
 // parts of all instances that counted the same are together no more than the limit.
-func (p part) of(limit, instances int) int {
-	all := p.own + p.elsewhere
+func (p Part) Of(limit, instances int) int {
+	all := p.Own + p.Elsewhere
 	switch {
 	case limit < 0:
 		return limit
-	case !p.counted:
+	case !p.Counted:
 		return limit / instances
 	case all > limit:
-		return p.own * limit / all
+		return p.Own * limit / all
 	}
-	return p.own + (limit-all)/instances
+	return p.Own + (limit-all)/instances
 }
 
 // own is how many sessions this instance has in a pool.
@@ -39,7 +39,7 @@ func (p *pool) saw(members int) {
 func (s *Store) fix(c *cluster, now time.Time) {
 	for _, p := range s.pools {
 		if (c == nil || p.cluster == c) && s.complete(p.cluster, now) {
-			p.part = part{p.own(), p.elsewhere, p.counted}
+			p.part = Part{p.own(), p.elsewhere, p.counted}
 		}
 	}
 }
@@ -57,7 +57,7 @@ func (r *Rule) admit(pools []*pool, limits []int) Verdict {
 	for i, p := range pools {
 		limit := limits[i]
 		if r.OnLoss == Share {
-			limit = p.part.of(limit, r.Instances)
+			limit = p.part.Of(limit, r.Instances)
 		}
 		if limit >= 0 && p.own() > limit {
 			return Full
@@ -75,5 +75,28 @@ func (s *Store) forget(t *tell) {
 		for _, p := range c.counts {
 			t.counts = append(t.counts, count{p, 0})
 		}
+	}
+}
+
+// parts tells how many sessions this instance may have in pools: its part under Share while limits cannot be checked, or any
+// number (-1). So who picks does not pick what the rule would refuse.
+func (s *Store) parts(t *tell, pools []*pool, now time.Time) {
+	rule := s.rule.Load()
+	for _, p := range pools {
+		most := -1
+		if rule.OnLoss == Share && p.limit >= 0 && !s.complete(p.cluster, now) {
+			most = p.part.Of(p.limit, rule.Instances)
+		}
+		if p.most != most {
+			p.most = most
+			t.parts = append(t.parts, count{p, most})
+		}
+	}
+}
+
+// allParts tells it of all pools, when Redis is lost, or the rule is another.
+func (s *Store) allParts(t *tell, now time.Time) {
+	for _, c := range s.clusters {
+		s.parts(t, c.counts, now)
 	}
 }

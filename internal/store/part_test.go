@@ -8,24 +8,24 @@ import (
 // TestPart is the part of a limit for one instance of three.
 func TestPart(t *testing.T) {
 	for name, c := range map[string]struct {
-		part        part
+		part        Part
 		limit, want int
 	}{
-		"no limit":              {part{5, 5, true}, -1, -1},
-		"never counted":         {part{9, 0, false}, 20, 6},
-		"nothing is taken":      {part{0, 0, true}, 20, 6},
-		"it had more than most": {part{15, 2, true}, 20, 16},
-		"it had less":           {part{2, 15, true}, 20, 3},
-		"all that is taken":     {part{20, 0, true}, 20, 20},
-		"others have all":       {part{0, 20, true}, 20, 0},
-		"two free for three":    {part{9, 9, true}, 20, 9},
-		"three free":            {part{9, 8, true}, 20, 10},
-		"below the instances":   {part{0, 0, true}, 2, 0},
-		"twice the limit":       {part{30, 10, true}, 20, 15},
-		"limit of 0":            {part{3, 0, true}, 0, 0},
-		"limit of 0, nobody":    {part{0, 0, true}, 0, 0},
+		"no limit":              {Part{5, 5, true}, -1, -1},
+		"never counted":         {Part{9, 0, false}, 20, 6},
+		"nothing is taken":      {Part{0, 0, true}, 20, 6},
+		"it had more than most": {Part{15, 2, true}, 20, 16},
+		"it had less":           {Part{2, 15, true}, 20, 3},
+		"all that is taken":     {Part{20, 0, true}, 20, 20},
+		"others have all":       {Part{0, 20, true}, 20, 0},
+		"two free for three":    {Part{9, 9, true}, 20, 9},
+		"three free":            {Part{9, 8, true}, 20, 10},
+		"below the instances":   {Part{0, 0, true}, 2, 0},
+		"twice the limit":       {Part{30, 10, true}, 20, 15},
+		"limit of 0":            {Part{3, 0, true}, 0, 0},
+		"limit of 0, nobody":    {Part{0, 0, true}, 0, 0},
 	} {
-		if n := c.part.of(c.limit, 3); n != c.want {
+		if n := c.part.Of(c.limit, 3); n != c.want {
 			t.Errorf("%s: %d, want %d", name, n, c.want)
 		}
 	}
@@ -44,7 +44,7 @@ func TestPartsAgreed(t *testing.T) {
 		}
 		limit, sum := r.IntN(200), 0
 		for i := range own {
-			n := part{own[i], all - own[i] + dead, true}.of(limit, len(own))
+			n := Part{own[i], all - own[i] + dead, true}.Of(limit, len(own))
 			sum += n
 			if free := limit - all - dead; free >= 0 && n < own[i] || free >= len(own) && n == own[i] {
 				t.Fatalf("%v and %d under %d: instance %d may have %d", own, dead, limit, i, n)
@@ -64,9 +64,9 @@ func TestPartsInFlight(t *testing.T) {
 	for range 5000 {
 		const limit = 60
 		n, all := 2+r.IntN(5), 0
-		parts, unheard := make([]part, n), make([]int, n)
+		parts, unheard := make([]Part, n), make([]int, n)
 		for i := range parts {
-			parts[i].counted = true
+			parts[i].Counted = true
 		}
 		for range r.IntN(300) {
 			i := r.IntN(n)
@@ -74,21 +74,21 @@ func TestPartsInFlight(t *testing.T) {
 			switch op := r.IntN(10); {
 			case op < 5 && all < limit: // admitted, and told the count
 				all++
-				p.own++
+				p.Own++
 				for j := range unheard {
 					unheard[j]++
 				}
-				*p, unheard[i] = part{p.own, all - p.own, true}, 0
-			case op < 8 && p.own > 0:
+				*p, unheard[i] = Part{p.Own, all - p.Own, true}, 0
+			case op < 8 && p.Own > 0:
 				all--
-				p.own--
+				p.Own--
 			case op == 9:
-				*p, unheard[i] = part{p.own, all - p.own, true}, 0
+				*p, unheard[i] = Part{p.Own, all - p.Own, true}, 0
 			}
 		}
 		sum, most := 0, 0
 		for i, p := range parts {
-			sum += p.of(limit, n)
+			sum += p.Of(limit, n)
 			most += unheard[i]
 		}
 		if (sum-limit)*n > most {

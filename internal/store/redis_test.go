@@ -27,6 +27,7 @@ type instance struct {
 	sessions map[uint64]time.Time
 	ended    []uint64
 	counts   map[string]int
+	parts    map[string]int
 	stop     func()
 }
 
@@ -43,9 +44,9 @@ func patient(t testing.TB, redis Redis, rule Rule) *instance {
 
 func startWithin(t testing.TB, timeout time.Duration, redis Redis, rule Rule) *instance {
 	t.Helper()
-	i := &instance{t: t, sessions: map[uint64]time.Time{}, counts: map[string]int{}}
+	i := &instance{t: t, sessions: map[uint64]time.Time{}, counts: map[string]int{}, parts: map[string]int{}}
 	i.Store = New(Options{Redis: redis, Timeout: timeout, Renew: renew, Rule: rule, Log: zap.NewNop(), Until: i.until, Ended: i.gone,
-		Counted: i.count, Waited: func(time.Duration) {}})
+		Counted: i.count, Parted: i.parted, Waited: func(time.Duration) {}})
 	i.Store.Count([]*Place{i.place()})
 	i.Connect()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -80,6 +81,22 @@ func (i *instance) count(cluster, pool string, elsewhere int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.counts[cluster+" "+pool] = elsewhere
+}
+
+func (i *instance) parted(cluster, pool string, most int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.parts[cluster+" "+pool] = most
+}
+
+// part is what it was told that it may have at the server; -1 for any number.
+func (i *instance) part() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if n, ok := i.parts["asr server"]; ok {
+		return n
+	}
+	return -1
 }
 
 func (i *instance) place() *Place { return i.Place("asr", "server", "licences") }
@@ -348,6 +365,9 @@ func TestLoss(t *testing.T) {
 							t.Errorf("%d admitted in one place given back", n)
 						}
 					}
+					if want := map[OnLoss]int{Share: had[k] + (limit-19)/instances, Open: -1, Reject: -1}[rule.OnLoss]; i.part() != want {
+						t.Errorf("told to have %d, want %d", i.part(), want)
+					}
 					if worst > 2*budget {
 						t.Errorf("a verdict took %v", worst)
 					}
@@ -362,6 +382,7 @@ func TestLoss(t *testing.T) {
 					t.Errorf("after %v", d)
 				}
 				exact(t, all...)
+				await(t, "no part holds", func() bool { return all[0].part() < 0 && all[1].part() < 0 && all[2].part() < 0 })
 				n := 0
 				for _, i := range all {
 					k, _ := fill(i, 2*limit)

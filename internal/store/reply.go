@@ -9,13 +9,14 @@ import (
 // tell is what others are to be told once the Store's lock is free.
 type tell struct {
 	counts   []count
+	parts    []count
 	ended    []uint64
 	verdicts []verdict
 }
 
 type count struct {
-	pool      *pool
-	elsewhere int
+	pool *pool
+	n    int
 }
 
 type verdict struct {
@@ -28,10 +29,13 @@ func (t *tell) count(p *pool, members int) {
 	t.counts = append(t.counts, count{p, p.elsewhere})
 }
 
-// tell has the counts first, since who is refused picks again.
+// tell has counts and parts first, since who is refused picks again.
 func (o *Options) tell(t *tell) {
 	for _, c := range t.counts {
-		o.Counted(c.pool.cluster.name, c.pool.name, c.elsewhere)
+		o.Counted(c.pool.cluster.name, c.pool.name, c.n)
+	}
+	for _, c := range t.parts {
+		o.Parted(c.pool.cluster.name, c.pool.name, c.n)
 	}
 	for _, key := range t.ended {
 		o.Ended(key)
@@ -65,6 +69,7 @@ func (s *Store) answered(c *call, now time.Time, t *tell) {
 		for i, p := range c.pools {
 			t.count(p, int(c.reply.rest[i]))
 		}
+		s.parts(t, c.pools, now)
 	}
 }
 
@@ -128,6 +133,7 @@ func (s *Store) admitted(c *call, now time.Time, t *tell) {
 		v = Admitted
 		if rule := s.rule.Load(); !s.exact(l.place.cluster, rule, now) {
 			v = rule.admit(l.place.pools, a.limits)
+			s.parts(t, l.place.pools, now)
 		}
 	}
 	if v == Admitted {

@@ -308,6 +308,7 @@ func (s *Store) lost(err error, now time.Time, calls []*call, t *tell) {
 		s.stats.Changed = now
 		s.opts.Log.Warn("the store is lost", zap.Error(err), zap.Int("leases", len(s.leases)))
 		s.forget(t)
+		s.allParts(t, now)
 	}
 	for _, c := range calls {
 		if !c.reply.ok {
@@ -325,7 +326,7 @@ func (s *Store) lost(err error, now time.Time, calls []*call, t *tell) {
 func (s *Store) decideAlone(l *lease, t *tell) {
 	a := l.ask
 	l.ask = nil
-	v := s.alone(l, a.limits)
+	v := s.alone(l, a.limits, t)
 	t.verdicts = append(t.verdicts, verdict{a, v})
 }
 

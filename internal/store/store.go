@@ -54,6 +54,8 @@ type Options struct {
 	Ended func(key uint64)
 	// Counted is told how many sessions other instances have in a pool.
 	Counted func(cluster, pool string, elsewhere int)
+	// Parted is told how many sessions this instance may have in a pool while limits cannot be checked, -1 for any number.
+	Parted func(cluster, pool string, most int)
 	// Waited is told how long a verdict took that was not there at once.
 	Waited func(time.Duration)
 	Log    *zap.Logger
@@ -84,7 +86,9 @@ type pool struct {
 	held      int       // that Redis has, some of which may be released
 	elsewhere int       // that others have, as last counted
 	counted   bool      // it was
-	part      part      // that holds while limits cannot be checked
+	part      Part      // that holds while limits cannot be checked
+	limit     int       // as last asked for; -1: none, or not known yet
+	most      int       // as last told to Options.Parted
 }
 
 // lease is a session's place in its pools. It is in Store.leases until it is released.
@@ -175,6 +179,7 @@ func (s *Store) SetRule(r Rule) {
 	if s.breaker.open {
 		s.forget(&t)
 	}
+	s.allParts(&t, time.Now())
 	s.mu.Unlock()
 	s.opts.tell(&t)
 }
@@ -203,7 +208,7 @@ func (s *Store) pool(c *cluster, name string) *pool {
 	key := s.key(c.name, name)
 	p := s.pools[key]
 	if p == nil {
-		p = &pool{cluster: c, name: name, key: key}
+		p = &pool{cluster: c, name: name, key: key, limit: -1, most: -1}
 		s.pools[key] = p
 	}
 	return p
@@ -215,8 +220,15 @@ func (s *Store) key(cluster, name string) string {
 
 // Count has these places counted, about ten times while a lease is renewed once, and no others.
 func (s *Store) Count(places []*Place) {
+	var t tell
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.count(places)
+	s.allParts(&t, time.Now())
+	s.mu.Unlock()
+	s.opts.tell(&t)
+}
+
+func (s *Store) count(places []*Place) {
 	for _, c := range s.clusters {
 		c.counts = nil
 	}
@@ -225,6 +237,7 @@ func (s *Store) Count(places []*Place) {
 		for _, p := range pl.pools {
 			if !wanted[p] {
 				wanted[p] = true
+				p.limit = -1 // it may be another from here on
 				p.cluster.counts = append(p.cluster.counts, p)
 				s.pools[p.key] = p
 			}
@@ -241,8 +254,15 @@ func (s *Store) Count(places []*Place) {
 // the answer is there at once it is Later, and done is called with it, by the goroutine of Run. The place is this session's
 // until Release, or for the time within and a few seconds when it is neither released nor established.
 func (s *Store) Admit(key uint64, pl *Place, limits []int, within time.Duration, done func(Verdict)) Verdict {
+	var t tell
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	v := s.admit(key, pl, limits, within, done, &t)
+	s.mu.Unlock()
+	s.opts.tell(&t)
+	return v
+}
+
+func (s *Store) admit(key uint64, pl *Place, limits []int, within time.Duration, done func(Verdict), t *tell) Verdict {
 	if l := s.leases[key]; l != nil { // a second INVITE of a dialog at the same server
 		if l.ask != nil {
 			return Full
@@ -250,9 +270,12 @@ func (s *Store) Admit(key uint64, pl *Place, limits []int, within time.Duration,
 		l.refs++
 		return Admitted
 	}
+	for i, p := range pl.pools {
+		p.limit = limits[i]
+	}
 	l := s.take(key, pl, waiting)
 	if s.breaker.open {
-		return s.alone(l, limits)
+		return s.alone(l, limits, t)
 	}
 	l.ask = &ask{limits, within + margin, time.Now(), done}
 	s.asks = append(s.asks, l)
@@ -378,7 +401,8 @@ func (s *Store) remove(l *lease) {
 }
 
 // alone decides without Redis.
-func (s *Store) alone(l *lease, limits []int) Verdict {
+func (s *Store) alone(l *lease, limits []int, t *tell) Verdict {
+	s.parts(t, l.place.pools, time.Now())
 	l.become(local)
 	v := s.rule.Load().admit(l.place.pools, limits)
 	if v != Admitted {
