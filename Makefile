@@ -62,7 +62,7 @@ DEB_PACKAGES := \
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: man screenshots help deps fmt-check vet build-all test unit fuzz-short daemon soak flood build lint fuzz model cover bench demo docker chart binaries deb release release-check clean
+.PHONY: allocations man screenshots help deps fmt-check vet build-all test unit fuzz-short daemon soak flood build lint fuzz model cover bench bench-growth microbench demo docker chart binaries deb release release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ unit: ## tests of the packages, with the race detector
 	echo "go test -race -timeout $(TEST_TIMEOUT) (all but ./test/...)"; \
 	go test -race -timeout $(TEST_TIMEOUT) $$pkgs
 
+allocations: ## how often the call path allocates, which the race detector would hide
+	go test -count=1 -run Allocations ./proxy/... ./balancer ./health ./internal/metrics
+
 daemon: ## tests of the whole daemon, one package at a time
 	go test -race -count=1 -p 1 -timeout $(TEST_TIMEOUT) ./test/...
 
@@ -118,7 +121,7 @@ flood: deps ## garbage and floods for FLOOD (60s); from a minute on, memory has 
 fuzz-short: ## every fuzz target for FUZZSHORT (2s)
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(FUZZSHORT)
 
-test: deps fmt-check vet build-all unit fuzz-short daemon release-check ## everything that must pass, from missing packages on
+test: deps fmt-check vet build-all unit allocations fuzz-short daemon release-check ## everything that must pass, from missing packages on
 
 build: ## the static binary, ./mrcproxy
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/mrcproxy
@@ -149,7 +152,14 @@ cover: ## how much of proxy/... its own tests cover, by package; the profile goe
 		for (p in sum) printf "%-28s %5.1f %% of %d statements\n", p, 100 * got[p] / sum[p], sum[p]; \
 		printf "%-28s %5.1f %% of %d statements\n", "together", 100 * ran / all, all}' $(COVER) | sort
 
-bench: ## Go benchmarks (BENCH=regexp)
+bench: deps ## what a call costs, beside Kamailio and a bare forwarder, over UDP and TCP (ARGS="-rounds 1 -calls 3000"); 10 minutes
+	go run ./test/bench $(ARGS)
+	go run ./test/bench -net tcp -rounds 3 $(ARGS)
+
+bench-growth: deps ## what a call costs as backends, connections and those who watch become more; 20 minutes
+	go run ./test/bench -growth $(ARGS)
+
+microbench: ## Go benchmarks of the packages (BENCH=regexp)
 	@all=$$(go list ./...); \
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $$(grep -v -E '/test(/|$$)' <<<"$$all")
 

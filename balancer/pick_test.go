@@ -207,7 +207,7 @@ func TestAvailable(t *testing.T) {
 	}
 }
 
-func TestPickAllocatesTheLeaseOnly(t *testing.T) {
+func TestPickAllocations(t *testing.T) {
 	b := with(t, single(LeastLoad, servers(8, 50, 1)...))
 	tried := []netip.AddrPort{server(1, 0, 0).Addr}
 	if n := testing.AllocsPerRun(1000, func() {

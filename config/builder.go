@@ -102,6 +102,7 @@ func (b *builder) build(raw *rawConfig) *Config {
 	if raw.Admin != nil {
 		b.admin(c, raw.Admin)
 		c.Admin.ProbeTargets = b.prefixes("admin.probe_targets", raw.Admin.ProbeTargets)
+		c.Admin.Pprof = raw.Admin.Pprof != nil && *raw.Admin.Pprof
 	}
 	if raw.Log != nil {
 		oneOf(b, "log.level", &c.Log.Level, raw.Log.Level, "debug", "info", "warn", "error")

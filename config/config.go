@@ -103,6 +103,8 @@ type Admin struct {
 	WebConfig string
 	// ProbeTargets are the networks whose servers /probe may be asked for beside those of the clusters.
 	ProbeTargets []netip.Prefix
+	// Pprof serves net/http/pprof under /debug/pprof/.
+	Pprof bool
 }
 
 // Log says how and how much is logged: Level debug|info|warn|error, Format json|console.

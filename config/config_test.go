@@ -109,7 +109,7 @@ func TestEverything(t *testing.T) {
 		},
 		OnStoreLoss: OpenLimits, Instances: 3,
 		DataDir:   "/data",
-		Admin:     Admin{ProbeTargets: []netip.Prefix{prefix("10.9.0.0/16")}},
+		Admin:     Admin{ProbeTargets: []netip.Prefix{prefix("10.9.0.0/16")}, Pprof: true},
 		Log:       Log{"warn", "console"},
 		Clients:   Clients{[]netip.Prefix{prefix("10.0.0.0/8"), prefix("127.0.0.1/32"), prefix("2001:db8::1/128")}, 200, 50, 9},
 		TLS:       TLS{"/c.pem", "/k.pem", "require", "/ca.pem", "/sca.pem"},

@@ -48,7 +48,7 @@ func NeedsRestart(old, new *Config) []string {
 // restartKeys are what is fixed when the sockets are opened and the logger is made.
 func restartKeys() []string {
 	return []string{"listen", "advertise", "secret", "data_dir", "tls.cert", "tls.key", "tls.client_auth", "tls.client_ca", "tls.server_ca",
-		"admin.listen", "admin.web_config", "handover.socket", "log.format", "clients.max_connections", "failover.connect_timeout", "sessions.journal", "store"}
+		"admin.listen", "admin.web_config", "admin.pprof", "handover.socket", "log.format", "clients.max_connections", "failover.connect_timeout", "sessions.journal", "store"}
 }
 
 func topFields(c *Config) []field {
@@ -73,6 +73,7 @@ func topFields(c *Config) []field {
 		{"admin.listen", c.Admin.Listen},
 		{"admin.web_config", c.Admin.WebConfig},
 		{"admin.probe_targets", joinPrefixes(c.Admin.ProbeTargets)},
+		{"admin.pprof", strconv.FormatBool(c.Admin.Pprof)},
 		{"log.level", c.Log.Level},
 		{"log.format", c.Log.Format},
 		{"clients.allow", joinPrefixes(c.Clients.Allow)},

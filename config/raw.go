@@ -56,6 +56,7 @@ type rawAdmin struct {
 	Token        *string   `mapstructure:"token"`
 	WebConfig    *string   `mapstructure:"web_config"`
 	ProbeTargets oneOrMany `mapstructure:"probe_targets"`
+	Pprof        *bool     `mapstructure:"pprof"`
 }
 
 type rawTLS struct {

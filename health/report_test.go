@@ -68,7 +68,7 @@ func TestManyReporters(t *testing.T) {
 	run.Wait()
 }
 
-func TestReportAllocatesNothing(t *testing.T) {
+func TestReportAllocations(t *testing.T) {
 	r := NewRunner(Options{})
 	r.Apply(targets(8, policy))
 	r.Report(3, Event{Kind: ProbeOK})

@@ -3,11 +3,13 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"mrcproxy/balancer"
 	"mrcproxy/internal/session"
@@ -187,3 +189,43 @@ func BenchmarkCall(b *testing.B) {
 		}
 	})
 }
+
+// TestCallAllocations: a whole call allocates a fixed number of times: for what a session keeps, the lease, and the messages that
+// transactions hold. `make allocations` counts them: under the race detector pools forget.
+func TestCallAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	l := newLab(t, setup{routing: func(r *Routing) { r.Routes = []Route{{Name: "r", Cluster: "asr", UserAgent: faulty{}}} }, limit: 1 << 30})
+	net, c := l.automatic(), newCaller(l, 0)
+	i := 0
+	call := func() {
+		if i++; i%5 == 0 { // the clock runs ahead: transactions end after 32 s
+			l.p.base = l.p.base.Add(-tick)
+			l.p.txs.Tick(l.p.now(), l.p.fire)
+		}
+		if !c.call(l.p, net) {
+			t.Fatalf("%s", c.got)
+		}
+	}
+	for range 5 * int(100*time.Second/tick) { // until as many transactions end as begin
+		call()
+	}
+	id := int64(1)
+	peers := testing.AllocsPerRun(1000, func() { // what of it the test allocates
+		net.wait.Store(id, c)
+		net.wait.Delete(id)
+		c.reply([]byte("INVITE sip:a SIP/2.0\r\n\r\n"))
+		route = append([]byte(nil), "0123456789"...)
+		id++
+	})
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection empties pools
+	const most = 5
+	if n := testing.AllocsPerRun(20000, call) - peers; n > most {
+		t.Errorf("%v allocations a call, more than %v", n, most)
+	} else {
+		t.Logf("%v allocations a call", n)
+	}
+}
+
+var route []byte

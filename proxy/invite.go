@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -332,7 +331,8 @@ func (p *Proxy) inviteDone(w *worker, pr *pair, code int, why string) {
 	c.drop()
 	p.queues.leave(c, p.now())
 	pr.Data.call = nil
-	i := Invite{CallID: c.callID, Route: c.route, Cluster: c.ask.Cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start), Queued: c.wait.waited,
+	i := &w.done // no new one each time
+	*i = Invite{CallID: c.callID, Route: c.route, Cluster: c.ask.Cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start), Queued: c.wait.waited,
 		Client: pr.Data.from.Remote}
 	if n := len(c.attempts); n > 0 {
 		i.Backend = c.attempts[n-1].Backend
@@ -340,7 +340,8 @@ func (p *Proxy) inviteDone(w *worker, pr *pair, code int, why string) {
 	if rec := &p.routing.Load().Record; rec.On && code >= 300 {
 		i.Detail = rec.detail(p.kept(w, pr))
 	}
-	p.obs.InviteDone(&i)
+	p.obs.InviteDone(i)
+	*i = Invite{}
 }
 
 // established is the 2xx of an initial INVITE: the session owns the lease from here on.
@@ -352,7 +353,8 @@ func (p *Proxy) established(w *worker, pr *pair) {
 	p.bal.Report(a.Backend, Outcome{Kind: Answered, Took: max(a.Took, time.Millisecond/2)})
 	p.inviteDone(w, pr, m.Status, "")
 	ses := &session.Session{Kind: p.sessions.Kind(session.Kind{Route: c.route, Cluster: c.ask.Cluster, Resource: resourceOf(m)}), CallID: c.callID, Client: pr.Data.from.Remote,
-		Attempts: slices.Clone(c.attempts), Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
+		Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
+	ses.Tried(c.attempts)
 	if r := p.routing.Load(); r.HangUp || r.Record.On {
 		if inv := p.kept(w, pr); inv != nil {
 			if r.HangUp {

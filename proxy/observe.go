@@ -44,7 +44,7 @@ type Invite struct {
 
 // Observer is told what happened. Its methods are called on the path of a message and must not block.
 type Observer interface {
-	InviteDone(*Invite)                     // each initial INVITE once, at its final response
+	InviteDone(*Invite)                     // each initial INVITE once, at its final response; not to be kept
 	FailedOver(cluster, reason string)      // an attempt was given up and another made
 	Dropped(DropReason)                     // a message was not relayed
 	Late(backend *balancer.Backend)         // a 2xx came on an abandoned branch and was ended by us

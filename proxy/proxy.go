@@ -273,6 +273,7 @@ type worker struct {
 	out  []byte          // what is sent
 	ins  []byte          // header lines to insert
 	uri  []byte
+	done Invite // for the Observer
 
 	routes [8]message.Span // for routeSet
 }

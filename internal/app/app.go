@@ -186,7 +186,7 @@ func New(o Options) (*App, error) {
 		a.admin, err = admin.Listen(admin.Options{
 			Listen: cfg.Admin.Listen, Inherited: a.found.admin(), Metrics: a.metrics.Handler(), Ready: a.Ready, Probe: a.serveProbe, Log: a.log,
 			Reload: func(context.Context) error { return a.Reload("http") },
-			Daemon: control{a}, Events: a.recent, WebConfig: cfg.Admin.WebConfig, Token: func() string { return a.cfg.Load().Admin.Token },
+			Daemon: control{a}, Events: a.recent, WebConfig: cfg.Admin.WebConfig, Pprof: cfg.Admin.Pprof, Token: func() string { return a.cfg.Load().Admin.Token },
 		})
 		if err != nil {
 			return nil, errors.Join(err, a.proxy.Close())

@@ -16,7 +16,7 @@ import (
 )
 
 // TestNoAllocation guards the call path.
-func TestNoAllocation(t *testing.T) {
+func TestNoAllocations(t *testing.T) {
 	b := farm(t, first)
 	m := over(b)
 	backend := b.Backends()[0]

@@ -52,6 +52,7 @@ type Session struct {
 	Learned  bool   // it began at another process: Start and Setup are not those of its INVITE
 	Detail   *Detail
 
+	only    [1]Attempt // room for Attempts: most have one
 	state   atomic.Uint32
 	table   *Table
 	key     uint64
@@ -67,6 +68,9 @@ const (
 	stored                    // written down
 	over                      // ended
 )
+
+// Tried copies what was tried into Attempts.
+func (s *Session) Tried(l []Attempt) { s.Attempts = append(s.only[:0], l...) }
 
 // Backend is the server that has the session.
 func (s *Session) Backend() *balancer.Backend { return s.Lease.Backend() }

@@ -23,6 +23,7 @@ type Wheel[T any] struct {
 	tick  int64      // length of a slot in the owner's unit of time
 	now   int64      // slots before this one have been served
 	n     int
+	due   Timer[T] // Advance's sentinel, while it runs
 }
 
 // New makes a wheel of slots (a power of two) of tick units each, starting at now.
@@ -78,11 +79,11 @@ func (w *Wheel[T]) Advance(now int64, fire func(T)) {
 			continue
 		}
 		// Detach the slot: what fire arms into it belongs to a later turn.
-		var due Timer[T]
+		due := &w.due
 		due.next, due.prev = s.next, s.prev
-		due.next.prev, due.prev.next = &due, &due
+		due.next.prev, due.prev.next = due, due
 		s.next, s.prev = s, s
-		for due.next != &due {
+		for due.next != due {
 			t := due.next
 			if t.due > now { // a later turn
 				w.Arm(t, t.due)

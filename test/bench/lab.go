@@ -62,6 +62,7 @@ func (l *lab) turn(ctx context.Context) (turn, error) {
 	if l.profile != "" && l.proxy == "mrcproxy" {
 		go l.takeProfile(watch)
 	}
+	made := l.allocations(ctx)
 	at, used := time.Now(), proxy.cpu()
 	got, err := l.client(ctx, "load", l.rate, l.calls)
 	t := turn{seconds: time.Since(at).Seconds(), cpu: (proxy.cpu() - used).Seconds() * 1000, pss: float64(proxy.pss()) / 1e6}
@@ -73,6 +74,7 @@ func (l *lab) turn(ctx context.Context) (turn, error) {
 		return turn{}, fmt.Errorf("none of %d calls was answered", t.failed)
 	}
 	t.cpu /= float64(t.calls)
+	t.allocations = (l.allocations(ctx) - made) / float64(t.calls)
 	time.Sleep(1200 * time.Millisecond) // SIPp writes its statistics once a second
 	t.again = got.number("Retransmissions(C)") + l.sentAgain() - before
 	return t, nil

@@ -52,7 +52,7 @@ func (l *lab) startProxy(ctx context.Context, servers []string) (*process, error
 
 func (l *lab) mrcproxy(ctx context.Context, servers []string) (*exec.Cmd, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "idc: idc-a\nlisten: [\"%s://%s:5060\"]\nadmin: {listen: \"%s\"}\nclients: {allow: [127.0.0.0/8]}\ndata_dir: %s\n", l.network, proxyIP, adminAt, l.dir)
+	fmt.Fprintf(&b, "idc: idc-a\nlisten: [\"%s://%s:5060\"]\nadmin: {listen: \"%s\", pprof: true}\nclients: {allow: [127.0.0.0/8]}\ndata_dir: %s\n", l.network, proxyIP, adminAt, l.dir)
 	if slices.Contains(l.with, "cdr") {
 		fmt.Fprintf(&b, "cdr: {file: %s}\n", filepath.Join(l.dir, "cdr.json"))
 	}

@@ -18,6 +18,7 @@ type turn struct {
 	cpu           float64 // ms a call, user and system, of all the proxy's processes
 	pss           float64 // MB after the load
 	seconds       float64
+	allocations   float64 // of mrcproxy, a call
 }
 
 // run prints the table of a whole run to standard output, and how it goes to standard error.
@@ -53,8 +54,8 @@ func run(ctx context.Context, o options, subjects []subject) error {
 				return fmt.Errorf("%s: %w", subjects[k].name, err)
 			}
 			turns[k] = append(turns[k], t)
-			fmt.Fprintf(os.Stderr, "%d/%d %-17s %.4f ms a call, %d calls in %.1f s, %d failed, %d sent again, %.1f MB\n",
-				round+1, o.rounds, subjects[k].name, t.cpu, t.calls, t.seconds, t.failed, t.again, t.pss)
+			fmt.Fprintf(os.Stderr, "%d/%d %-17s %.4f ms a call, %d calls in %.1f s, %d failed, %d sent again, %.1f MB, %.1f allocations a call\n",
+				round+1, o.rounds, subjects[k].name, t.cpu, t.calls, t.seconds, t.failed, t.again, t.pss, t.allocations)
 		}
 	}
 	fmt.Print(table(o, subjects, turns))

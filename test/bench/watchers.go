@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -20,7 +23,7 @@ var companions = map[string]func(context.Context) error{
 		return fetch(ctx, "/metrics")
 	},
 	"page": func(ctx context.Context) error {
-		go func() { _ = fetch(ctx, "/api/v1/events?load=true") }() // what the page follows
+		go func() { _ = fetch(ctx, "/api/v1/events?load=true") }() // what the page follows, until ctx is done
 		return fetch(ctx, "/")
 	},
 	"hep": func(ctx context.Context) error {
@@ -40,19 +43,39 @@ var companions = map[string]func(context.Context) error{
 	},
 }
 
+// allocations is how many mrcproxy has made so far; 0 for others.
+func (l *lab) allocations(ctx context.Context) float64 {
+	if l.proxy != "mrcproxy" {
+		return 0
+	}
+	text, err := get(ctx, "/metrics")
+	_, after, found := strings.Cut(text, "\ngo_memstats_mallocs_total ")
+	n, bad := strconv.ParseFloat(after[:max(0, strings.IndexByte(after, '\n'))], 64)
+	if err != nil || !found || bad != nil {
+		return math.NaN()
+	}
+	return n
+}
+
 func fetch(ctx context.Context, path string) error {
+	_, err := get(ctx, path)
+	return err
+}
+
+func get(ctx context.Context, path string) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+adminAt+path, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	a, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer a.Body.Close()
 	if a.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", path, a.Status)
+		return "", fmt.Errorf("GET %s: %s", path, a.Status)
 	}
-	_, err = io.Copy(io.Discard, a.Body)
-	return err
+	var b strings.Builder
+	_, err = io.Copy(&b, a.Body)
+	return b.String(), err
 }
