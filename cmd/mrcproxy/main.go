@@ -67,7 +67,7 @@ func root() *cobra.Command {
 	for verb := range verbs {
 		c.AddCommand(actionCommand(verb))
 	}
-	c.AddCommand(statusCommand(), backendsCommand(), sessionsCommand(), eventsCommand(), weightCommand(), reloadCommand(), routeCommand(), configCommand(),
+	c.AddCommand(statusCommand(), backendsCommand(), sessionsCommand(), eventsCommand(), traceCommand(), weightCommand(), reloadCommand(), routeCommand(), configCommand(),
 		manCommand())
 	c.AddCommand(serve(), check(), demo(), freeswitchCommand(), importCommand(), probeCommand(), simCommand())
 	return c

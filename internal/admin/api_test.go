@@ -15,6 +15,7 @@ import (
 	"mrcproxy/internal/api"
 	"mrcproxy/internal/api/apitest"
 	"mrcproxy/internal/recent"
+	"mrcproxy/internal/trace"
 )
 
 // serveAPI serves a fake daemon to a client that holds every request and answer against docs/openapi.yaml.
@@ -24,7 +25,7 @@ func serveAPI(t *testing.T) (*fake, *recent.Log, running, *apitest.Spec) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, log := &fake{}, recent.New(noon)
+	d, log := &fake{traces: trace.New(func(bool) {})}, recent.New(noon)
 	return d, log, run(t, Options{Daemon: d, Events: log}), spec
 }
 
@@ -75,6 +76,8 @@ func TestAPI(t *testing.T) {
 		{"POST /api/v1/weight", `{"backend":"0a1b2c3d","weight":5}`, "weight {Cluster: IDC: Backend:0a1b2c3d} by somebody at 127.0.0.1"},
 		{"POST /api/v1/probe", `{"idc":"sh-a"}`, "probe {Cluster: IDC:sh-a Backend:} by somebody at 127.0.0.1"},
 		{"GET /api/v1/events?after=0", "", ""},
+		{"GET /api/v1/trace?call_id=x&backend=b&for=10ms&by=eve", "", "trace {CallID:x Backend:b}"},
+		{"GET /api/v1/trace?format=pcap&for=10ms&count=3", "", "trace {CallID: Backend:}"},
 		{"GET /api/v1/config", "", ""},
 		{"GET /api/v1/config/diff", "", ""},
 		{"POST /api/v1/reload?by=eve", "", "reload by eve at 127.0.0.1"},
@@ -88,7 +91,7 @@ func TestAPI(t *testing.T) {
 			t.Errorf("%s: asked %q, want %q", tc.request, d.last(), tc.asked)
 		}
 	}
-	served := map[string]bool{"GET /api/v1/events": true}
+	served := map[string]bool{"GET /api/v1/events": true, "GET /api/v1/trace": true}
 	for p := range (Options{Daemon: d}).endpoints() {
 		served[p] = true
 	}
@@ -163,6 +166,10 @@ func TestAPIRefuses(t *testing.T) {
 		{"POST /api/v1/drain", `{"idc":"a","reason":"` + strings.Repeat("x", maxReason+1) + `"}`, 400, "reason must be at most 500 characters"},
 		{"POST /api/v1/drain", `{"idc":"a","reason":"a\u001b[2Jb"}`, 400, "reason must be printable"},
 		{"POST /api/v1/route?source=here", "INVITE", 400, "source must be an IP address"},
+		{"GET /api/v1/trace?format=wav", "", 400, "format must be text or pcap"},
+		{"GET /api/v1/trace?for=5", "", 400, "for must be a duration"},
+		{"GET /api/v1/trace?for=-5s", "", 400, "for must be a duration"},
+		{"GET /api/v1/trace?count=0", "", 400, "count must be 1 or more"},
 		{"GET /api/v1/events?after=now", "", 400, "after must be the number"},
 	} {
 		code, body := call(t, spec, r.base, tc.request, tc.body)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"mrcproxy/internal/api"
+	"mrcproxy/internal/trace"
 )
 
 // Daemon is what /api/v1 shows and changes; docs/openapi.yaml says what each call means. The methods may be called
@@ -27,6 +28,8 @@ type Daemon interface {
 	Reload(by string) error
 	// Route says what would become of an INVITE that came from source. It changes nothing.
 	Route(invite []byte, source netip.Addr) (api.Route, error)
+	// Trace gives SIP messages from now on, until the Watcher is closed.
+	Trace(api.TraceQuery) (*trace.Watcher, error)
 }
 
 // Verb is what is done to a scope.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mrcproxy/internal/api"
+	"mrcproxy/internal/trace"
 )
 
 var (
@@ -18,6 +19,8 @@ var (
 // fake is a daemon in which every field of every answer has a value.
 type fake struct {
 	status func() api.Status
+
+	traces *trace.Hub
 
 	mu   sync.Mutex
 	done []string // what was asked for
@@ -116,6 +119,14 @@ func (f *fake) Diff() (api.Diff, error) {
 func (f *fake) Reload(by string) error {
 	f.note("reload by %s", by)
 	return nil
+}
+
+func (f *fake) Trace(q api.TraceQuery) (*trace.Watcher, error) {
+	f.note("trace %+v", q)
+	if q.Backend == "nobody" {
+		return nil, &api.Error{Status: http.StatusNotFound, Message: "there is no backend nobody"}
+	}
+	return f.traces.Watch(trace.Filter{CallID: q.CallID}, 10, 1<<20), nil
 }
 
 func (f *fake) Route(invite []byte, source netip.Addr) (api.Route, error) {

@@ -22,6 +22,7 @@ func (o Options) handler(stopping context.Context) http.Handler {
 			mux.HandleFunc(pattern, h)
 		}
 		mux.HandleFunc("GET /api/v1/events", o.events(stopping))
+		mux.Handle("GET /api/v1/trace", o.traces(stopping))
 		statusPage(mux)
 	}
 	if o.Probe != nil {
@@ -39,7 +40,7 @@ func (o Options) handler(stopping context.Context) http.Handler {
 }
 
 // sameSite refuses what a web page elsewhere asks for, of a GET that does something.
-func sameSite(next http.Handler) http.Handler {
+func sameSite(next http.HandlerFunc) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asPost := r.WithContext(r.Context())

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -81,6 +82,26 @@ func (c *Client) Follow(ctx context.Context, after uint64, f func(Event)) error 
 			f(e)
 		}
 	}
+}
+
+// Trace writes a trace to w until it ends or ctx does, and says how many messages it has and how many it lacks. Where ctx has ended it,
+// nobody knows.
+func (c *Client) Trace(ctx context.Context, q url.Values, w io.Writer) (messages, dropped int, err error) {
+	q.Set("by", c.By)
+	resp, err := c.send(ctx, http.MethodGet, "trace", q, "", nil, "*/*")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer resp.Body.Close()
+	if _, err = io.Copy(w, resp.Body); err != nil {
+		return 0, 0, err
+	}
+	messages, err = strconv.Atoi(resp.Trailer.Get(TraceMessages))
+	if err != nil {
+		return 0, 0, fmt.Errorf("%w: the trace was cut off", ErrUnreachable)
+	}
+	dropped, _ = strconv.Atoi(resp.Trailer.Get(TraceDropped))
+	return messages, dropped, nil
 }
 
 func (c *Client) by() url.Values { return url.Values{"by": {c.By}} }

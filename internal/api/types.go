@@ -209,6 +209,18 @@ type SessionQuery struct {
 	After   string // the Next of the page before
 }
 
+// TraceQuery filters SIP messages. Empty fields are no condition.
+type TraceQuery struct {
+	CallID  string // a part of it
+	Backend string // URI or id: what is received from it and sent to it
+}
+
+// The trailers of a trace: how many messages were written, and how many were not, because the client did not take them in time.
+const (
+	TraceMessages = "Mrcproxy-Messages"
+	TraceDropped  = "Mrcproxy-Dropped"
+)
+
 // SessionPage is one page of sessions, ordered by ID.
 type SessionPage struct {
 	Sessions []Session `json:"sessions"`

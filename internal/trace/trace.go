@@ -14,6 +14,9 @@ import (
 	"mrcproxy/proxy/transport"
 )
 
+// Packet says of a message where it comes from and goes to.
+type Packet = transport.Packet
+
 // Message is one that was received or sent. It is not changed any more.
 type Message struct {
 	At       time.Time
@@ -32,7 +35,7 @@ type Filter struct {
 	Peers []netip.AddrPort
 }
 
-func (f *Filter) peer(p *transport.Packet) bool {
+func (f *Filter) peer(p *Packet) bool {
 	if len(f.Peers) == 0 {
 		return true
 	}
@@ -82,7 +85,7 @@ func (h *Hub) change(f func([]*Watcher) []*Watcher) {
 }
 
 // Show gives a message to who wants it (transport.Tap).
-func (h *Hub) Show(p transport.Packet, text []byte) {
+func (h *Hub) Show(p Packet, text []byte) {
 	var m *Message // made for the first who wants it
 	id, read := "", false
 	for _, w := range *h.all.Load() {
