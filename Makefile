@@ -19,6 +19,7 @@ COVER     ?= cover.out
 MODEL_SEEDS ?= 50
 MODEL_STEPS ?= 10000
 SOAK      ?= 10m
+CHAOS     ?= 3m
 FLOOD     ?= 60s
 HELD      ?= 100000
 BENCH     ?= .
@@ -62,7 +63,7 @@ DEB_PACKAGES := \
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: allocations man screenshots help deps fmt-check vet build-all test unit fuzz-short daemon soak flood build lint fuzz model cover bench bench-growth microbench demo docker chart binaries deb release release-check clean
+.PHONY: allocations man screenshots help deps fmt-check vet build-all test unit fuzz-short daemon soak chaos flood build lint fuzz model cover bench bench-growth microbench demo docker chart binaries deb release release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -111,6 +112,10 @@ daemon: ## tests of the whole daemon, one package at a time
 
 soak: deps ## random faults over 8 servers for SOAK (10m)
 	MRCPROXY_SOAK=$(SOAK) go test -count=1 -timeout 0 -run TestSoak -v ./test/
+
+# As root: each proxy, server and Redis has a network namespace. MRCPROXY_CHAOS_SEED repeats a run.
+chaos: deps ## proxies, servers and Redis killed, halted and cut off at random for CHAOS (3m)
+	MRCPROXY_CHAOS=$(CHAOS) go test -count=1 -timeout 0 -run 'TestChaos$$' -v ./test/
 
 held: ## HELD (100000) sessions at once: memory, journal, restart, and what a call costs beside them
 	MRCPROXY_HELD=$(HELD) go test -count=1 -v -timeout $(TEST_TIMEOUT) -run 'TestHeld$$' ./test/

@@ -129,7 +129,7 @@ type prometheus struct{ base string }
 
 // query gives the number of series of the answer.
 func (p prometheus) query(expr string) (int, error) {
-	code, text := do(request(p.base + "/api/v1/query?query=" + url.QueryEscape(expr)))
+	code, text := do(http.DefaultClient, request(p.base+"/api/v1/query?query="+url.QueryEscape(expr)))
 	var r struct {
 		Data struct{ Result []json.RawMessage }
 	}

@@ -23,6 +23,9 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if o := os.Getenv(simEnv); o != "" {
+		os.Exit(serveSim(o))
+	}
 	dir, err := os.MkdirTemp("", "mrcproxy-test")
 	if err != nil {
 		panic(err)
@@ -71,6 +74,7 @@ type lab struct {
 	dir    string
 	binary string // the daemon's
 	self   int    // the daemon's host
+	hosts  *hosts // the machines, where the network is not the loopback
 }
 
 func newLab(t *testing.T) *lab {
@@ -79,14 +83,51 @@ func newLab(t *testing.T) *lab {
 }
 
 // ip is host n of the lab's network. By convention 10 is the daemon, and up where there are several, 5 the client, 21 and up are servers.
-func (l *lab) ip(n int) string { return fmt.Sprintf("127.%d.%d.%d", netOfRun, l.net, n) }
+func (l *lab) ip(n int) string {
+	if l.hosts != nil {
+		return hostIP(n)
+	}
+	return fmt.Sprintf("127.%d.%d.%d", netOfRun, l.net, n)
+}
+
+// command is a command line that runs another on host n.
+func (l *lab) command(n int, args ...string) []string {
+	if l.hosts != nil {
+		return l.hosts.command(l.hosts.of(n), args...)
+	}
+	return args
+}
+
+// on runs f where host n is: the sockets that it opens belong there.
+func (l *lab) on(n int, f func() error) error {
+	if l.hosts != nil {
+		return l.hosts.within(l.hosts.of(n), f)
+	}
+	return f()
+}
+
+// web is an HTTP client on host n.
+func (l *lab) web(n int) *http.Client {
+	if l.hosts != nil {
+		return l.hosts.client(l.hosts.of(n))
+	}
+	return http.DefaultClient
+}
+
+// adminAddr is where the daemon's API listens: at the loopback of a machine of its own.
+func (l *lab) adminAddr() string {
+	if l.hosts != nil {
+		return "127.0.0.1:9060"
+	}
+	return l.ip(l.self) + ":9060"
+}
 
 // proxyAddr is where the daemon's SIP listeners are.
 func (l *lab) proxyAddr() string { return l.ip(l.self) + ":5060" }
 
 // head is the part of a configuration that every test has: listeners, admin, data directory.
 func (l *lab) head() string {
-	return fmt.Sprintf("idc: a\nlisten: [\"udp://%[1]s:5060\", \"tcp://%[1]s:5060\"]\nadmin: {listen: \"%[1]s:9060\"}\ndata_dir: %[2]s\n", l.ip(l.self), l.dir)
+	return fmt.Sprintf("idc: a\nlisten: [\"udp://%[1]s:5060\", \"tcp://%[1]s:5060\"]\nadmin: {listen: %[2]q}\ndata_dir: %[3]s\n", l.ip(l.self), l.adminAddr(), l.dir)
 }
 
 // daemon is a running mrcproxy.
@@ -156,7 +197,7 @@ func (d *daemon) run(args ...string) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	command := append([]string{d.lab.binary, "serve", "-c", d.file}, args...)
+	command := d.lab.command(d.lab.self, append([]string{d.lab.binary, "serve", "-c", d.file}, args...)...)
 	env := append(os.Environ(), d.env...)
 	if len(d.files) > 0 {
 		command = append([]string{"/bin/sh", "-c", `export LISTEN_PID=$$; exec "$0" "$@"`}, command...)
@@ -190,22 +231,22 @@ func (p *process) kill(sig syscall.Signal) {
 	<-p.done
 }
 
-func (d *daemon) url(path string) string { return "http://" + d.lab.ip(d.lab.self) + ":9060" + path }
+func (d *daemon) url(path string) string { return "http://" + d.lab.adminAddr() + path }
 
 func (d *daemon) get(path string) (int, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, d.url(path), nil)
-	return do(req)
+	return do(d.lab.web(d.lab.self), req)
 }
 
 func (d *daemon) post(path string) (int, string) {
 	req, _ := http.NewRequest(http.MethodPost, d.url(path), nil)
-	return do(req)
+	return do(d.lab.web(d.lab.self), req)
 }
 
-func do(req *http.Request) (int, string) {
-	resp, err := http.DefaultClient.Do(req)
+func do(c *http.Client, req *http.Request) (int, string) {
+	resp, err := c.Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}

@@ -34,8 +34,11 @@ func (l *lab) simClient(o sim.ClientOptions) *sim.Client {
 	if !o.Bind.IsValid() {
 		o.Bind = netip.AddrPortFrom(netip.MustParseAddr(l.ip(5)), 0)
 	}
-	c, err := sim.NewClient(o)
-	if err != nil {
+	var c *sim.Client
+	if err := l.on(5, func() (err error) {
+		c, err = sim.NewClient(o)
+		return err
+	}); err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { _ = c.Close() })

@@ -53,6 +53,17 @@ func newHosts(t *testing.T, machines map[string][]int) *hosts {
 // machines are all but the hub, in the order of their names.
 func (h *hosts) machines() []string { return slices.Sorted(maps.Keys(h.ips)) }
 
+// of is the machine that has host n's address.
+func (h *hosts) of(n int) string {
+	for who, all := range h.ips {
+		if slices.Contains(all, n) {
+			return who
+		}
+	}
+	h.t.Fatalf("no machine has %s", hostIP(n))
+	return ""
+}
+
 // hostIP is host n's address.
 func hostIP(n int) string { return fmt.Sprintf("10.83.0.%d", n) }
 

@@ -71,7 +71,7 @@ func (k *call) run(ctx context.Context, hold time.Duration) error {
 		return err
 	}
 	sent := time.Now()
-	answer, berr := k.transact(k.request("BYE", newBranch()), k.hop)
+	_, answer, berr := k.ask("BYE")
 	if berr != nil && !k.res.ServerBye {
 		return errors.Join(err, berr)
 	}
@@ -183,18 +183,44 @@ func (k *call) hold(ctx context.Context, d time.Duration) error {
 // refresh sends a re-INVITE; false when the session is to be ended, as FreeSWITCH does
 // after any failure.
 func (k *call) refresh() bool {
-	branch := newBranch()
-	answer, err := k.transact(k.request("INVITE", branch), k.hop)
+	req, answer, err := k.ask("INVITE")
 	if err != nil {
 		return false
 	}
 	if answer.code >= 300 {
-		_ = k.c.ep.send(k.hop.network, k.hop.addr, k.failAck(answer, branch, k.target))
+		_ = k.c.ep.send(k.hop.network, k.hop.addr, k.failAck(answer, req.branch(), k.target))
 		return false
 	}
 	k.res.Refreshes++
-	k.confirm(branch)
+	k.confirm(req.branch())
 	return true
+}
+
+// ask sends a request in the session and awaits its final: from the proxy that has the session, or from the first of the
+// others that has one, and then that is the session's.
+func (k *call) ask(method string) (req, answer *message, err error) {
+	hops := []hop{k.hop}
+	for _, a := range k.c.o.Others {
+		if a != k.hop.addr {
+			hops = append(hops, hop{k.hop.network, a})
+		}
+	}
+	for i, to := range hops {
+		limit := k.c.o.Patience
+		if i == len(hops)-1 {
+			limit = t1ToEnd * k.c.o.T1
+		}
+		req = k.request(method, newBranch())
+		answer, err = k.transact(req, to, limit)
+		if err == nil && i > 0 {
+			k.hop = to
+			k.res.Moved++
+		}
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			break
+		}
+	}
+	return req, answer, err
 }
 
 // stray takes a message nothing waits for: a request of the server, or a 2xx come again,

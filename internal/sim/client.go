@@ -28,11 +28,18 @@ type ClientOptions struct {
 	Resource  string         // default speechrecog
 	Contact   bool           // put a Contact in the INVITE; FreeSWITCH does not
 	T1        time.Duration  // RFC 3261 T1, all other timers scale with it; default 500 ms
+
+	// Others serve its sessions, too: a request in a session whose proxy has no final response to it within Patience goes to
+	// the first of them that has, and so do those after it. Proxy may be among them. FreeSWITCH does not do so by itself; an
+	// address that moves to another machine does it.
+	Others   []netip.AddrPort
+	Patience time.Duration // default 64*T1
 }
 
 // Result is what became of one session.
 type Result struct {
 	Code        int           // final code of the INVITE; 0: none came
+	Reason      string        // its Reason header
 	Err         error         // what went wrong besides a final code; nil for an orderly session
 	Setup       time.Duration // INVITE to final
 	Server      string        // host:port of the server, from the answer's Contact, else its SDP
@@ -43,6 +50,7 @@ type Result struct {
 	CallID      string
 	Retransmits int // requests sent again
 	Refreshes   int // session timer refreshes answered 2xx
+	Moved       int // requests in the session that another proxy than the one before answered
 }
 
 // Client places sessions as FreeSWITCH's mod_unimrcp does, all from one socket: over UDP
@@ -81,6 +89,9 @@ func NewClient(o ClientOptions) (*Client, error) {
 	}
 	if o.T1 == 0 {
 		o.T1 = defaultT1
+	}
+	if o.Patience == 0 {
+		o.Patience = t1ToEnd * o.T1
 	}
 	if !o.Bind.IsValid() || o.Bind.Addr().IsUnspecified() {
 		ip, err := towards(o.Proxy)

@@ -50,6 +50,13 @@ func (p *process) dialogOf(m *message) *dialog {
 	return p.dialogs[dialogKey(m.get("Call-ID"), m.toTag(), m.fromTag())]
 }
 
+// overtaken reports whether a later INVITE of the client's has come before this one.
+func (d *dialog) overtaken(m *message) bool {
+	n, _ := m.cseq()
+	last, _ := d.tx.req.cseq()
+	return n < last
+}
+
 // drop forgets a session; its 200 is not repeated any more.
 func (p *process) drop(d *dialog) {
 	delete(p.dialogs, d.key)

@@ -178,6 +178,8 @@ func (p *process) reInvite(tx *inviteTx) {
 		p.refuse(tx, 481, header{})
 	case p.s.fault.kind() == Offline:
 		p.refuse(tx, 503, header{})
+	case d.overtaken(tx.req): // RFC 3261 12.2.2
+		p.refuse(tx, 500, header{})
 	default:
 		tx.dlg, d.tx = d, tx
 		p.s.count(&p.s.stats.Refreshes, 1)
@@ -274,8 +276,9 @@ func (p *process) untilAck(tx *inviteTx) {
 		case <-end.C:
 			p.s.mu.Lock()
 			defer p.s.mu.Unlock()
-			if tx.dlg != nil && p.dialogs[tx.dlg.key] == tx.dlg && !p.dead {
-				p.hangUp(tx.dlg)
+			d := tx.dlg
+			if d != nil && p.dialogs[d.key] == d && d.tx == tx && !p.dead { // or a refresh behind it was ACKed
+				p.hangUp(d)
 			}
 			return
 		}

@@ -50,7 +50,7 @@ func (k *call) place(ctx context.Context) (bool, error) {
 				p.ringing()
 				continue
 			}
-			k.res.Code, k.res.Setup = in.m.code, time.Since(start)
+			k.res.Code, k.res.Reason, k.res.Setup = in.m.code, in.m.get("Reason"), time.Since(start)
 			return p.final(in.m, ctx)
 		case <-cancel:
 			cancel, p.cancelled = nil, true
@@ -123,15 +123,15 @@ func (p *placing) final(m *message, ctx context.Context) (bool, error) {
 	return true, err
 }
 
-// transact sends a request inside the dialog and awaits its final; messages of others
+// transact sends a request inside the dialog and awaits its final, for so long; messages of others
 // that come meanwhile are served.
-func (k *call) transact(req *message, to hop) (*message, error) {
+func (k *call) transact(req *message, to hop, limit time.Duration) (*message, error) {
 	raw, branch := req.bytes(), req.branch()
 	if err := k.c.ep.send(to.network, to.addr, raw); err != nil {
 		return nil, fmt.Errorf("send %s: %w", req.method, err)
 	}
 	wait, t1 := k.c.o.T1, k.c.o.T1
-	again, end := time.NewTimer(wait), time.NewTimer(t1ToEnd*t1)
+	again, end := time.NewTimer(wait), time.NewTimer(limit)
 	defer again.Stop()
 	defer end.Stop()
 	if to.network != "udp" {

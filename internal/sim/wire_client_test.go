@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -254,3 +255,37 @@ func (c *Client) idle() bool {
 	defer c.ep.mu.Unlock()
 	return len(c.ep.dialed) == 0
 }
+
+// TestMovesToAnotherProxy: what the session's proxy does not answer another is asked, with a CSeq of its own, and it has the session
+// from then on.
+func TestMovesToAnotherProxy(t *testing.T) {
+	bothNetworks(t, func(t *testing.T, network string) {
+		a, b := newPeer(t), newPeer(t)
+		route := "<sip:" + a.ep.addr.String() + ";lr>"
+		c := newClient(t, ClientOptions{Proxy: a.ep.addr, Network: network, Others: []netip.AddrPort{a.ep.addr, b.ep.addr}, Patience: 300 * time.Millisecond})
+		session := start(testContext(t), c, 1200*time.Millisecond)
+		in := a.next(method("INVITE"))
+		res := respond(in.m, in.f, 200, "peer")
+		res.add("Record-Route", route)
+		res.add("Contact", "<sip:"+a.ep.addr.String()+">")
+		res.add("Session-Expires", "1;refresher=uac")
+		a.answer(in, res)
+		a.next(method("ACK"))
+		first := a.next(method("INVITE"))
+		in = b.next(method("INVITE"))
+		if in.m.get("CSeq") == first.m.get("CSeq") || in.m.branch() == first.m.branch() || in.m.get("Route") != route {
+			t.Errorf("CSeq %s, Via %s, Route %s", in.m.get("CSeq"), in.m.topVia(), in.m.get("Route"))
+		}
+		b.ok(in, "<sip:"+a.ep.addr.String()+">")
+		b.next(method("ACK"))
+		for in = b.next(inSession); in.m.method != "BYE"; in = b.next(inSession) {
+			b.ok(in, "<sip:"+a.ep.addr.String()+">") // a second refresh
+		}
+		b.answer(in, respond(in.m, in.f, 200, "peer"))
+		if r := <-session; r.ByeCode != 200 || r.Moved != 1 || r.Err != nil {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func inSession(m *message) bool { return m.method == "BYE" || m.method == "INVITE" }

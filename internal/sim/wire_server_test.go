@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func (p *peer) invite(network string, s *Server, callID string) *message {
@@ -217,4 +218,35 @@ func TestOptionsInDialogEndsIt(t *testing.T) {
 	if s.Sessions() != 0 {
 		t.Errorf("%d sessions left", s.Sessions())
 	}
+}
+
+// TestRefreshes: one that was overtaken by another is refused (RFC 3261 12.2.2), and a 2xx without an ACK ends a session only where
+// none came behind it.
+func TestRefreshes(t *testing.T) {
+	s := startServer(t, ServerOptions{T1: fast})
+	p := newPeer(t)
+	p.send("udp", s.Addr(), p.invite("udp", s, "refreshes"))
+	ok := p.next(code(200)).m
+	p.ack("udp", s, ok)
+	refresh := func(cseq int) *message {
+		m := p.inDialog("INVITE", "udp", s.Addr(), ok, cseq)
+		m.add("Content-Type", "application/sdp")
+		m.body = offerSDP(p.ep.addr.Addr(), "speechrecog")
+		p.send("udp", s.Addr(), m)
+		return p.next(func(r *message) bool { return final(r) && r.branch() == m.branch() }).m
+	}
+	for _, step := range []struct{ cseq, code int }{{3, 200}, {5, 200}, {4, 500}} {
+		if res := refresh(step.cseq); res.code != step.code {
+			t.Errorf("CSeq %d: %d, want %d", step.cseq, res.code, step.code)
+		}
+		if step.cseq == 5 {
+			p.send("udp", s.Addr(), p.inDialog("ACK", "udp", s.Addr(), ok, 5))
+		}
+	}
+	<-time.After(2 * t1ToEnd * fast)
+	if st := s.Stats(); st.Sessions != 1 || st.HangUps != 0 {
+		t.Errorf("server counted %+v", st)
+	}
+	refresh(6)
+	p.next(method("BYE"))
 }

@@ -4,8 +4,8 @@ package redistest
 
 import (
 	"context"
-	"fmt"
 	"net"
+	"net/netip"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -16,12 +16,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// Machine is where a server runs, other than on the loopback.
+type Machine struct {
+	Addr    netip.AddrPort                                                    // that it listens at
+	Command func(args ...string) []string                                     // the command line that runs another there
+	Dial    func(ctx context.Context, network, addr string) (net.Conn, error) // from there
+}
+
 // Server is a running redis-server.
 type Server struct {
-	t    testing.TB
-	args []string
-	port int
-	cmd  *exec.Cmd
+	t       testing.TB
+	args    []string
+	machine Machine
+	cmd     *exec.Cmd
 	// Client talks to it beside the code under test.
 	Client *redis.Client
 }
@@ -34,10 +41,19 @@ func Start(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, port: l.Addr().(*net.TCPAddr).Port}
+	addr := l.Addr().(*net.TCPAddr).AddrPort()
 	_ = l.Close()
-	s.args = append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...)
-	s.Client = redis.NewClient(&redis.Options{Addr: s.Addr(), DialerRetries: 1, DisableIdentity: true, Protocol: 2})
+	here := func(args ...string) []string { return args }
+	return StartOn(t, Machine{Addr: addr, Command: here, Dial: new(net.Dialer).DialContext}, args...)
+}
+
+// StartOn is Start on a machine that the test has made.
+func StartOn(t testing.TB, m Machine, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, machine: m}
+	s.args = m.Command(append([]string{"redis-server", "--port", strconv.Itoa(int(m.Addr.Port())), "--bind", m.Addr.Addr().String(), "--protected-mode", "no",
+		"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...)...)
+	s.Client = redis.NewClient(&redis.Options{Addr: s.Addr(), Dialer: m.Dial, DialerRetries: 1, DisableIdentity: true, Protocol: 2})
 	t.Cleanup(func() {
 		_ = s.Client.Close()
 		s.Kill()
@@ -47,19 +63,19 @@ func Start(t testing.TB, args ...string) *Server {
 }
 
 // Addr is host:port.
-func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+func (s *Server) Addr() string { return s.machine.Addr.String() }
 
 // Run starts the process again, empty, after Kill.
 func (s *Server) Run() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", s.args...)
+	s.cmd = exec.Command(s.args[0], s.args[1:]...)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("redis-server, of the Debian package of that name: %v", err)
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(10 * time.Second); ; <-tick.C {
-		c, err := net.Dial("tcp", s.Addr())
+		c, err := s.machine.Dial(context.Background(), "tcp", s.Addr())
 		if err == nil {
 			_ = c.Close()
 			return
