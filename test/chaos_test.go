@@ -317,7 +317,9 @@ func (c *chaos) wrong(a attempt) string {
 		return ""
 	}
 	whole := a.good() && !a.ServerBye && a.Bye > -20*time.Millisecond // it has lasted as long as it was to
-	if whole && (a.ByeCode == 200 || a.Moved > 0) {                   // a BYE before may have got through, and its answer not
+	// A BYE before may have got through, and its answer not; and a proxy that is just back says 481 where it still hears that the
+	// server cannot be reached, and goes on sending the BYE.
+	if whole && (a.ByeCode == 200 || a.Moved > 0 || c.was(a.proxy, a.until.Add(-a.ByeTook-settle), a.until)) {
 		return ""
 	}
 	host, _, _ := strings.Cut(a.Server, ":")

@@ -88,6 +88,9 @@ func (h *hosts) address() {
 			h.ip(who, "addr", "add", hostIP(n)+"/24", "dev", "sip0")
 		}
 		h.ip(who, "link", "set", "sip0", "up")
+		h.must(who, func() error { // a neighbour that was away is found again within 300 ms, not 3 s
+			return os.WriteFile("/proc/sys/net/ipv4/neigh/sip0/retrans_time_ms", []byte("100"), 0)
+		})
 	}
 }
 
