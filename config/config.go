@@ -144,7 +144,9 @@ type Failover struct {
 	// TCPAbove is the size in bytes above which a request to a UDP server goes by TCP (RFC 3261 18.1.1); 0: none does, IP
 	// fragments it.
 	TCPAbove int
-	// RetryAfter is the value of Retry-After in a 480 of ours, whole seconds.
+	// Reject is the code for a session that no server can take, 480 or 503.
+	Reject int
+	// RetryAfter is the value of Retry-After beside it, whole seconds.
 	RetryAfter time.Duration
 }
 

@@ -49,7 +49,7 @@ func TestDefaults(t *testing.T) {
 		Clients: Clients{MaxConnections: 256},
 		Failover: Failover{
 			FirstResponseTimeout: 500 * time.Millisecond, AnswerTimeout: time.Second, Deadline: 4 * time.Second, MaxAttempts: 5, ConnectTimeout: time.Second,
-			T1: 100 * time.Millisecond, TryingAfter: 150 * time.Millisecond, RetryAfter: 5 * time.Second,
+			T1: 100 * time.Millisecond, TryingAfter: 150 * time.Millisecond, Reject: 480, RetryAfter: 5 * time.Second,
 		},
 		Health:    health,
 		Sessions:  Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
@@ -113,7 +113,7 @@ func TestEverything(t *testing.T) {
 		Log:       Log{"warn", "console"},
 		Clients:   Clients{[]netip.Prefix{prefix("10.0.0.0/8"), prefix("127.0.0.1/32"), prefix("2001:db8::1/128")}, 200, 50, 9},
 		TLS:       TLS{"/c.pem", "/k.pem", "require", "/ca.pem", "/sca.pem"},
-		Failover:  Failover{time.Second, time.Second, 2 * time.Second, 3, 4 * time.Second, 5 * time.Millisecond, time.Minute, 1300, 7 * time.Second},
+		Failover:  Failover{time.Second, time.Second, 2 * time.Second, 3, 4 * time.Second, 5 * time.Millisecond, time.Minute, 1300, 503, 7 * time.Second},
 		Health:    base,
 		Sessions:  Sessions{90 * time.Minute, 2 * time.Second, Bye, false},
 		Drain:     Drain{3 * time.Second, 10 * time.Second},

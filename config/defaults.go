@@ -21,6 +21,7 @@ func defaults() *Config {
 			ConnectTimeout:       time.Second,
 			T1:                   100 * time.Millisecond,
 			TryingAfter:          150 * time.Millisecond,
+			Reject:               480,
 			RetryAfter:           5 * time.Second,
 		},
 		Clients: Clients{MaxConnections: 256},

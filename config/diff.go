@@ -88,6 +88,7 @@ func topFields(c *Config) []field {
 		{"failover.t1", short(f.T1)},
 		{"failover.trying_after", short(f.TryingAfter)},
 		{"failover.tcp_above", strconv.Itoa(f.TCPAbove)},
+		{"failover.reject", number(f.Reject, 0)},
 		{"failover.retry_after", short(f.RetryAfter)},
 		{"sessions.max", short(c.Sessions.Max)},
 		{"sessions.bye_timeout", short(c.Sessions.ByeTimeout)},

@@ -88,6 +88,7 @@ type rawFailover struct {
 	T1                   *time.Duration `mapstructure:"t1"`
 	TryingAfter          *time.Duration `mapstructure:"trying_after"`
 	TCPAbove             *int           `mapstructure:"tcp_above"`
+	Reject               *int           `mapstructure:"reject"`
 	RetryAfter           *time.Duration `mapstructure:"retry_after"`
 }
 

@@ -186,6 +186,10 @@ func (b *builder) failover(f *Failover, raw *rawFailover) {
 	b.duration("failover.t1", &f.T1, raw.T1, time.Millisecond)
 	b.duration("failover.trying_after", &f.TryingAfter, raw.TryingAfter, 1)
 	b.count("failover.tcp_above", &f.TCPAbove, raw.TCPAbove, 0)
+	b.count("failover.reject", &f.Reject, raw.Reject, 0)
+	if f.Reject != 480 && f.Reject != 503 {
+		b.fail("failover.reject", "must be 480 or 503, not %d", f.Reject)
+	}
 	b.duration("failover.retry_after", &f.RetryAfter, raw.RetryAfter, time.Second)
 	if f.RetryAfter%time.Second != 0 {
 		b.fail("failover.retry_after", "must be whole seconds, not %s", f.RetryAfter)

@@ -62,7 +62,8 @@ type Failover struct {
 	TCPAbove      int           // bytes above which a request to a UDP server goes by TCP; 0: none does
 	T1            time.Duration // first retransmission interval towards servers
 	TryingAfter   time.Duration
-	RetryAfter    time.Duration
+	Reject        int           // the code when no server can take the session
+	RetryAfter    time.Duration // beside it
 	Bye           time.Duration // how long a BYE may stay unanswered
 }
 

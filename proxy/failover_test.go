@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -111,18 +113,24 @@ func TestBestAnswer(t *testing.T) {
 
 // TestFull: no server has room.
 func TestFull(t *testing.T) {
-	inLab(t, setup{capacity: 1}, func(l *lab) {
-		c, srv := l.udp(freeswitch), l.udp(serverA)
-		d := l.call(c, srv)
-		c.send(c.request("fs-recog-udp-01-INVITE").set("Call-ID", "second").branch("second"))
-		final := c.recv("480")
-		if final.get("Retry-After") != "5" || final.get("Reason") != `SIP;cause=480;text="cluster 'asr': 1 full"` || len(final.all("Content-Length")) != 1 {
-			t.Errorf("\n%s", final)
-		}
-		c.send(c.request("fs-recog-udp-01-INVITE").set("Call-ID", "second").branch("second").rename("ACK"))
-		srv.none()
-		d.bye()
-	})
+	for _, code := range []int{480, 503} {
+		inLab(t, setup{capacity: 1, routing: func(r *Routing) { r.Failover.Reject = code }}, func(l *lab) {
+			c, srv := l.udp(freeswitch), l.udp(serverA)
+			d := l.call(c, srv)
+			c.send(c.request("fs-recog-udp-01-INVITE").set("Call-ID", "second").branch("second"))
+			final := c.recv(strconv.Itoa(code))
+			reason := fmt.Sprintf(`SIP;cause=%d;text="cluster 'asr': 1 full"`, code)
+			if final.get("Retry-After") != "5" || final.get("Reason") != reason || len(final.all("Content-Length")) != 1 {
+				t.Errorf("\n%s", final)
+			}
+			c.send(c.request("fs-recog-udp-01-INVITE").set("Call-ID", "second").branch("second").rename("ACK"))
+			srv.none()
+			if n := len(l.obs.invites); n != 2 || l.obs.invites[1].Code != code {
+				t.Errorf("%d told, the last with %+v", n, l.obs.invites[n-1])
+			}
+			d.bye()
+		})
+	}
 }
 
 // TestSilentServer: the second server's turn comes at 500 ms.

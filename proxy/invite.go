@@ -255,14 +255,15 @@ func (p *Proxy) abandon(w *worker, pr *pair, now transaction.Time) {
 }
 
 // giveUp is the final response when no attempt succeeded (RFC 3261 16.7 step 6): 487 to who has cancelled, the best that a
-// server said, else 480 with the reason. Where nothing but a limit was in the way, the call may wait for a place first.
+// server said, else that no server can take it, with the reason. Where nothing but a limit was in the way, the call may wait for a place first.
 func (p *Proxy) giveUp(s *shard, w *worker, pr *pair) {
 	c := pr.Data.call
 	if !c.cancelled && !c.closed && (c.refusal.Full() || c.passed > 0) && p.queueUp(pr, p.now()) {
 		c.forgive()
 		return
 	}
-	code, why := 480, ""
+	f := &p.routing.Load().Failover
+	code, why := f.Reject, ""
 	switch {
 	case c.cancelled:
 		code = 487
@@ -275,8 +276,8 @@ func (p *Proxy) giveUp(s *shard, w *worker, pr *pair) {
 		p.answer(s, w, pr, code, warning(p.at(pr.Data.from).sentBy, why))
 	default:
 		why = c.explain()
-		retry := max(p.routing.Load().Failover.RetryAfter, c.retry)
-		p.answer(s, w, pr, code, "Retry-After: "+strconv.Itoa(int(retry/time.Second))+"\r\nReason: SIP;cause=480;text=\""+why+"\"\r\n")
+		retry := max(f.RetryAfter, c.retry)
+		p.answer(s, w, pr, code, "Retry-After: "+strconv.Itoa(int(retry/time.Second))+"\r\nReason: SIP;cause="+strconv.Itoa(code)+";text=\""+why+"\"\r\n")
 	}
 	p.inviteDone(w, pr, code, why)
 }

@@ -58,7 +58,7 @@ func explain(r *proxy.Routing, bal *balancer.Balancer, invite []byte, source net
 		a.Candidates = append(a.Candidates, c)
 	}
 	if a.Backend == "" {
-		a.Code, a.Why = 480, fmt.Sprintf("no server of cluster %s or its fallbacks can take it", e.Cluster)
+		a.Code, a.Why = r.Failover.Reject, fmt.Sprintf("no server of cluster %s or its fallbacks can take it", e.Cluster)
 	}
 	return a, nil
 }
