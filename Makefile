@@ -63,7 +63,7 @@ DEB_PACKAGES := \
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: allocations man screenshots help deps fmt-check vet build-all test unit fuzz-short daemon soak chaos flood build lint fuzz model cover bench bench-growth microbench demo docker chart binaries deb release release-check clean
+.PHONY: allocations man screenshots help deps fmt-check vet build-all test unit fuzz-short daemon soak held scale chaos flood build lint fuzz model cover bench bench-growth microbench demo docker chart binaries deb release release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,9 @@ chaos: deps ## proxies, servers and Redis killed, halted and cut off at random f
 
 held: ## HELD (100000) sessions at once: memory, journal, restart, and what a call costs beside them
 	MRCPROXY_HELD=$(HELD) go test -count=1 -v -timeout $(TEST_TIMEOUT) -run 'TestHeld$$' ./test/
+
+scale: ## 50 instances, 2,000 servers and 1 M sessions in virtual time: the table of docs/scaling.md
+	MRCPROXY_SCALE=1 go test -count=1 -v -timeout 60m -run TestScale ./test/scale
 
 flood: deps ## garbage and floods for FLOOD (60s); from a minute on, memory has to go back too
 	MRCPROXY_FLOOD=$(FLOOD) go test -count=1 -run TestFlood -v ./test/
