@@ -65,7 +65,7 @@ func (p *Proxy) appendRecordRoute(dst []byte, m *message.Message, d *tx, b *bran
 		dst = append(dst, text...)
 		dst = append(dst, l.rrTail...)
 	}
-	server, client := p.at(b.flow), p.at(d.from)
+	server, client := p.at(b.flow), &p.listeners[p.at(d.from).home]
 	line(server)
 	if server != client {
 		line(client)
@@ -92,11 +92,15 @@ func ProtoOf(network string) transport.Proto {
 	return transport.UDP
 }
 
-// fit makes a flow leave from a listener of its transport and address family; false when there is none.
+// fit makes a flow leave from a listener of its transport and address family; false when there is none. One that advertises
+// the address of another leaves requests to that: an address that several instances share (anycast) would have the
+// answers come back to any of them.
 func (p *Proxy) fit(f *transport.Flow) bool {
 	fits := func(l *local) bool { return l.proto == f.Proto && l.is4 == f.Remote.Addr().Is4() }
-	if int(f.Local) < len(p.listeners) && fits(&p.listeners[f.Local]) {
-		return true
+	if int(f.Local) < len(p.listeners) {
+		if f.Local = p.listeners[f.Local].home; fits(&p.listeners[f.Local]) {
+			return true
+		}
 	}
 	for i := range p.listeners {
 		if fits(&p.listeners[i]) {

@@ -20,7 +20,7 @@ import (
 
 // setup is what a test wants of its lab. Zero values: one UDP and one TCP listener, one UDP server, room for everything.
 type setup struct {
-	listen   []string // "udp 127.0.0.110:5060"
+	listen   []string // "udp 127.0.0.110:5060", with what it advertises behind it
 	servers  []string // URIs, in the order they are picked
 	capacity int      // of each; 0: unlimited
 	secrets  []string
@@ -118,8 +118,12 @@ func newLab(t testing.TB, s setup) *lab {
 		o.Secrets = append(o.Secrets, []byte(secret))
 	}
 	for _, text := range s.listen {
-		proto, addr, _ := strings.Cut(text, " ")
-		o.Listeners = append(o.Listeners, Listener{Proto: ProtoOf(proto), Bind: netip.MustParseAddrPort(addr)})
+		part := strings.Fields(text)
+		ln := Listener{Proto: ProtoOf(part[0]), Bind: netip.MustParseAddrPort(part[1])}
+		if len(part) == 3 {
+			ln.Advertise = netip.MustParseAddr(part[2])
+		}
+		o.Listeners = append(o.Listeners, ln)
 	}
 	l.p = newProxy(o)
 	l.net.listeners = o.Listeners

@@ -143,3 +143,39 @@ func TestAdvertise(t *testing.T) {
 		t.Errorf("%v, %v", p.Addr(0), p.Addr(1))
 	}
 }
+
+// TestSharedAddress: a call comes in at an address that other instances have, too (anycast, or one that moves). Nothing that has
+// to come back to this instance leaves from there, and nobody is told of it: requests leave from the listener whose address
+// it advertises, and so do those in the dialog. Only its responses do, which go where the request came from.
+func TestSharedAddress(t *testing.T) {
+	for _, proto := range []string{"udp", "tcp"} {
+		t.Run(proto, func(t *testing.T) {
+			listen := []string{proto + " 127.0.0.110:5060", proto + " 127.0.0.200:5060 127.0.0.110"}
+			inLab(t, setup{listen: listen, servers: []string{"sip:" + serverA + ";transport=" + proto}}, func(l *lab) {
+				c, srv := l.udp("127.0.0.20:5090"), l.udp(serverA)
+				if proto == "tcp" {
+					c, srv = l.dials("127.0.0.20:40000", "127.0.0.20:5090"), l.tcp(serverA)
+				}
+				c.local = 1
+				d := l.call(c, srv)
+				if rr := d.ok.all("Record-Route"); len(rr) != 1 || !strings.Contains(rr[0], "@127.0.0.110:5060") {
+					t.Errorf("Record-Route %q", rr)
+				}
+				if via := d.invite.all("Via")[0]; !strings.Contains(via, " 127.0.0.110:5060;") || d.invite.flow.Local != 0 {
+					t.Errorf("to the server from listener %d, %s", d.invite.flow.Local, via)
+				}
+				if d.ok.flow.Local != 1 {
+					t.Errorf("the response leaves from listener %d", d.ok.flow.Local)
+				}
+				c.local = 0 // where the Record-Route leads
+				srv.send(d.fromServer("BYE"))
+				bye := c.recv("BYE")
+				if bye.flow.Local != 0 {
+					t.Errorf("a BYE to the client leaves from listener %d", bye.flow.Local)
+				}
+				c.answer(bye, "200 OK")
+				srv.recv("200 BYE")
+			})
+		})
+	}
+}

@@ -149,7 +149,9 @@ func (l *lab) dials(from, sentBy string) *peer {
 
 func (p *peer) flow() transport.Flow {
 	f := transport.Flow{Proto: p.proto, Local: p.local, Remote: p.addr}
-	p.l.p.fit(&f)
+	if p.local == 0 {
+		p.l.p.fit(&f)
+	}
 	f.Conn, _ = p.l.net.Find(p.proto, p.addr)
 	return f
 }

@@ -114,6 +114,7 @@ type local struct {
 	via     []byte         // "Via: SIP/2.0/UDP 10.1.0.5:5060;branch="
 	rrTail  []byte         // "@10.1.0.5:5060;transport=tcp;lr>\r\n"
 	is4     bool
+	home    uint8  // the listener that requests leave from: itself, or the one that has the advertised address
 	sentBy  string // host:port
 	contact string // URI
 }
@@ -170,6 +171,15 @@ func (p *Proxy) attach(n network, bound func(int) netip.AddrPort) {
 		loc.rrTail = fmt.Appendf(nil, "@%s%s;lr>\r\n", a, param)
 		loc.contact = fmt.Sprintf("sip:%s%s", a, param)
 		p.listeners = append(p.listeners, loc)
+	}
+	for i := range p.listeners {
+		l := &p.listeners[i]
+		l.home = uint8(i)
+		for j, h := range p.listeners {
+			if h.proto == l.proto && bound(j) == l.addr {
+				l.home = uint8(j)
+			}
+		}
 	}
 }
 
