@@ -3,6 +3,8 @@ package transport
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -133,18 +135,35 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte("\n\r\n\r\n\r\nOPTIONS sip:a SIP/2.0\n\n\r\nx SIP/2.0\r\n \r\nl:1\r\nl:2\r\n\r\n"), []byte{2})
 	f.Add(bytes.Repeat([]byte(startLine+"l:50\r\n\r\n"+strings.Repeat("\r\n", 25)), 30), []byte{255, 1})
 	f.Add([]byte(startLine+"X: "+strings.Repeat("x", 300)+"\r\nl:x\r\n\r\n"), []byte{254})
+	captures, err := filepath.Glob("../message/testdata/*tcp*.sip")
+	if err != nil || len(captures) == 0 {
+		f.Fatal("no captures", err)
+	}
+	var stream []byte // as they would follow each other on a connection
+	for i, name := range captures {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		stream = append(stream, b...)
+		f.Add(stream[max(0, len(stream)-4096):], []byte{byte(i), 20, byte(7 * i)})
+	}
 	f.Fuzz(func(t *testing.T, data, pieces []byte) {
+		head, body := 256, 64
+		if len(data) > 1024 {
+			head, body = 2048, 1024
+		}
 		sizes := []int{1}
 		for _, p := range pieces {
 			sizes = append(sizes, int(p)*int(p))
 		}
-		whole, _ := frames(t, 256, 64, data, 1<<20)
-		pieced, _ := frames(t, 256, 64, data, sizes...)
+		whole, _ := frames(t, head, body, data, 1<<20)
+		pieced, _ := frames(t, head, body, data, sizes...)
 		if fmt.Sprintf("%q", whole) != fmt.Sprintf("%q", pieced) {
 			t.Errorf("whole %q, pieced %q", whole, pieced)
 		}
 		for _, msg := range whole {
-			if len(msg) > 256+64 {
+			if len(msg) > head+body {
 				t.Errorf("message of %d bytes", len(msg))
 			}
 		}
