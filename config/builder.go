@@ -139,6 +139,7 @@ func (b *builder) build(raw *rawConfig) *Config {
 	b.handover(c, raw.Handover)
 	b.cdr(c, raw.CDR)
 	b.hep(c, raw.HEP)
+	b.otlp(c, raw.OTLP)
 	c.Clusters = b.clusters(c, raw.Clusters)
 	c.Routes = b.routes(raw.Routes)
 	b.otherwise(c, raw.Otherwise)

@@ -32,6 +32,7 @@ type Config struct {
 	Handover Handover
 	CDR      CDR
 	HEP      HEP
+	OTLP     OTLP
 	// Store is where sessions are counted.
 	Store       Store
 	OnStoreLoss OnStoreLoss

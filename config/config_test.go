@@ -57,6 +57,7 @@ func TestDefaults(t *testing.T) {
 		Handover:  Handover{"/var/lib/test/handover.sock"},
 		CDR:       CDR{Headers: []string{"X-CID"}},
 		HEP:       HEP{ID: 2001},
+		OTLP:      OTLP{Sample: 1},
 		Otherwise: Otherwise{Reject: 488}, OnStoreLoss: ShareLimits, Instances: 1,
 		Clusters: []Cluster{{
 			Name: "c", Policy: LeastLoad, Health: health, QueueLength: 100, SlowStart: 30 * time.Second, Panic: true,
@@ -120,6 +121,7 @@ func TestEverything(t *testing.T) {
 		Handover:  Handover{"/run/m.sock"},
 		CDR:       CDR{"/c.json", []string{"X-A", "x-b"}},
 		HEP:       HEP{"tcp://homer.example.com:9060", 7, "hep-secret"},
+		OTLP:      OTLP{"https://otel.example.com/v1/traces", 0.25},
 		Otherwise: Otherwise{Cluster: "b"},
 		Routes: []Route{
 			{Name: "one", Cluster: "a", Match: Match{

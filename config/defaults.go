@@ -59,6 +59,7 @@ func defaults() *Config {
 		Sessions:    Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
 		CDR:         CDR{Headers: []string{"X-CID"}},
 		HEP:         HEP{ID: 2001},
+		OTLP:        OTLP{Sample: 1},
 		Drain:       Drain{Timeout: 5 * time.Second},
 		OnStoreLoss: ShareLimits,
 		Instances:   1,

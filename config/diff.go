@@ -101,6 +101,8 @@ func topFields(c *Config) []field {
 		{"cdr.headers", strings.Join(c.CDR.Headers, ", ")},
 		{"hep.server", c.HEP.Server},
 		{"hep.id", strconv.Itoa(c.HEP.ID)},
+		{"otlp.endpoint", c.OTLP.Endpoint},
+		{"otlp.sample", fraction(c.OTLP.Sample)},
 		{"store", c.Store.String()},
 		{"on_store_loss", string(c.OnStoreLoss)},
 		{"instances", strconv.Itoa(c.Instances)},

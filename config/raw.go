@@ -42,6 +42,7 @@ type rawConfig struct {
 	Handover  *rawHandover  `mapstructure:"handover"`
 	CDR       *rawCDR       `mapstructure:"cdr"`
 	HEP       *rawHEP       `mapstructure:"hep"`
+	OTLP      *rawOTLP      `mapstructure:"otlp"`
 	Routes    []rawRoute    `mapstructure:"routes"`
 	Otherwise *rawOtherwise `mapstructure:"otherwise"`
 	Clusters  []rawCluster  `mapstructure:"clusters"`
@@ -155,6 +156,11 @@ type rawHEP struct {
 	Server   *string `mapstructure:"server"`
 	ID       *int    `mapstructure:"id"`
 	Password *string `mapstructure:"password"`
+}
+
+type rawOTLP struct {
+	Endpoint *string  `mapstructure:"endpoint"`
+	Sample   *float64 `mapstructure:"sample"`
 }
 
 type rawRoute struct {

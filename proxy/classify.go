@@ -23,6 +23,7 @@ type Routing struct {
 	HangUp    bool // sessions that are set up now can be ended with Proxy.HangUp
 	Drain     Drain
 	Record    Record
+	Sample    float64 // the part of the INVITEs, 0 to 1, whose Steps are told
 }
 
 // Route sends the INVITEs that match every condition given to a cluster. nil and empty are no condition.

@@ -45,9 +45,11 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 		return
 	}
 	var o offer
+	steps := r.draw()
 	name, ask, ok := r.route(m, from.Remote.Addr(), &o)
+	steps.routed()
 	if !ok {
-		i := Invite{CallID: string(m.Bytes(m.CallID.Value)), Code: r.Otherwise.Reject, Client: from.Remote, Detail: r.Record.detail(m)}
+		i := Invite{CallID: string(m.Bytes(m.CallID.Value)), Code: r.Otherwise.Reject, Client: from.Remote, Steps: steps, Detail: r.Record.detail(m)}
 		p.obs.Unroutable(&i, string(m.Bytes(m.UserAgent.Value)))
 		p.obs.Dropped(DropNoRoute)
 		if pr := p.open(s, key, w, from, rejected); pr != nil {
@@ -66,7 +68,7 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 	d.pops = uint8(pops)
 	d.tryingAt = now + r.Failover.TryingAfter.Milliseconds()
 	r.complete(&ask, m, from.Remote.Addr(), &o)
-	c := &call{callID: string(m.Bytes(m.CallID.Value)), route: name, ask: ask, start: time.Now(), deadline: now + r.Failover.Deadline.Milliseconds()}
+	c := &call{callID: string(m.Bytes(m.CallID.Value)), route: name, ask: ask, start: time.Now(), deadline: now + r.Failover.Deadline.Milliseconds(), steps: steps}
 	c.attempts, c.avoid = c.room[:0], c.roomToAvoid[:0]
 	d.call = c
 	switch {
@@ -89,6 +91,7 @@ func (p *Proxy) pick(c *call, now transaction.Time) *balancer.Lease {
 	c.ask.Tried, c.ask.Now = c.avoid, time.Now()
 	lease, refusal := p.bal.Pick(c.ask)
 	c.refusal = refusal
+	c.steps.picked(c.ask.Now)
 	return lease
 }
 
@@ -106,6 +109,7 @@ func (p *Proxy) place(w *worker, pr *pair, m *message.Message, lease *balancer.L
 		c.lease = lease
 		c.avoid = append(c.avoid, b.Addr())
 		c.attempts = append(c.attempts, session.Attempt{Backend: b})
+		c.steps.sent()
 		flow, fits := p.towards(b.Network(), b.Addr(), d.from.Local)
 		d.cur = branch{attempt: uint8(len(c.attempts)), flow: flow, sent: now, backend: b}
 		if fits {
@@ -170,6 +174,7 @@ type ended struct {
 func (p *Proxy) finish(c *call, e ended, took transaction.Time) {
 	a := &c.attempts[len(c.attempts)-1]
 	a.Outcome, a.Took = e.why, time.Duration(took)*time.Millisecond
+	c.steps.ended()
 	o := Outcome{Kind: Failed, Reason: e.why, RetryAfter: e.retry}
 	switch {
 	case refusal(e.code):
@@ -334,7 +339,7 @@ func (p *Proxy) inviteDone(w *worker, pr *pair, code int, why string) {
 	pr.Data.call = nil
 	i := &w.done // no new one each time
 	*i = Invite{CallID: c.callID, Route: c.route, Cluster: c.ask.Cluster, Attempts: c.attempts, Code: code, Why: why, Took: time.Since(c.start), Queued: c.wait.waited,
-		Client: pr.Data.from.Remote}
+		Client: pr.Data.from.Remote, Steps: c.steps}
 	if n := len(c.attempts); n > 0 {
 		i.Backend = c.attempts[n-1].Backend
 	}
@@ -351,6 +356,7 @@ func (p *Proxy) established(w *worker, pr *pair) {
 	c := pr.Data.call
 	a := &c.attempts[len(c.attempts)-1]
 	a.Outcome, a.Took = codeText(m.Status), time.Duration(p.now()-pr.Data.cur.sent)*time.Millisecond
+	c.steps.ended()
 	p.bal.Report(a.Backend, Outcome{Kind: Answered, Took: max(a.Took, time.Millisecond/2)})
 	p.inviteDone(w, pr, m.Status, "")
 	ses := &session.Session{Kind: p.sessions.Kind(session.Kind{Route: c.route, Cluster: c.ask.Cluster, Resource: resourceOf(m)}), CallID: c.callID, Client: pr.Data.from.Remote,

@@ -39,6 +39,7 @@ type Invite struct {
 	Took     time.Duration
 	Queued   time.Duration // of it, spent waiting for a place
 	Client   netip.AddrPort
+	Steps    *Steps          // nil: not drawn
 	Detail   *session.Detail // of one that became no session, when Routing.Record asks for it
 }
 

@@ -82,6 +82,7 @@ type call struct {
 	retry       time.Duration // the longest Retry-After of those who refused
 	refusal     balancer.Refusal
 	wait        wait
+	steps       *Steps // nil: nobody wants to know
 	admission
 }
 

@@ -31,6 +31,7 @@ import (
 	"mrcproxy/internal/recent"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
+	"mrcproxy/internal/spans"
 	"mrcproxy/internal/store"
 	"mrcproxy/internal/systemd"
 	"mrcproxy/internal/trace"
@@ -91,6 +92,7 @@ type App struct {
 	cdr         *cdr.Writer
 	traces      *trace.Hub // of SIP messages
 	hep         *hep.Exporter
+	spans       *spans.Exporter
 	book        *operator.Book
 	steering    sync.Mutex // one server's state is found and set at a time
 	fileWeights atomic.Pointer[map[weighed]int]
@@ -121,6 +123,8 @@ func New(o Options) (*App, error) {
 	a.traces = trace.New(a.traceMessages)
 	a.hep = hep.New(a.traces, a.log)
 	a.hep.Use(hepTarget(cfg))
+	a.spans = spans.New(spans.Options{Version: o.Version, IDC: cfg.IDC, Log: a.log})
+	a.spans.Use(cfg.OTLP.Endpoint)
 	a.cfg.Store(cfg)
 	a.deep.Store(&deep)
 	a.names = resolver.New(resolver.Options{Servers: o.DNS, Log: a.log, OnChange: a.namesChanged})
@@ -133,7 +137,7 @@ func New(o Options) (*App, error) {
 		Backends: a.bal.View, Sessions: a.sessions.Len, Transactions: func() int { return a.proxy.Transactions() },
 		Transport: func() transport.Stats { return a.proxy.Transport() }, Names: a.names.Stats, Clusters: a.bal.Clusters,
 		Health: func(key uint32) (health.Status, bool) { return a.health.Status(key) }, Queued: func() map[string]int { return a.proxy.Queued() },
-		CDR: a.cdr.Stats, HEP: a.hep.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
+		CDR: a.cdr.Stats, HEP: a.hep.Stats, Spans: a.spans.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
 	}
 	if cfg.Sessions.Journal {
 		a.journal = journal.New(journal.Options{Path: filepath.Join(cfg.DataDir, "sessions.db"), Table: a.sessions, Servers: a.bal, Log: a.log})
@@ -248,6 +252,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return a.cdr.Run(sip) }) // calls end until then
 	g.Go(func() error { return a.hep.Run(sip) })
+	g.Go(func() error { return a.spans.Run(sip) })
 	g.Go(func() error { return a.names.Run(alone) })
 	g.Go(func() error { return a.attend(alone) })
 	if a.together != nil {
@@ -357,6 +362,7 @@ func (a *App) reload(cause string) error {
 		a.cdr.Use(records)
 	}
 	a.hep.Use(hepTarget(cfg))
+	a.spans.Use(cfg.OTLP.Endpoint)
 	a.deep.Store(&deep)
 	a.names.Apply(namesOf(cfg))
 	a.proxy.SetRouting(routing(cfg))

@@ -46,6 +46,9 @@ func routing(c *config.Config) *proxy.Routing {
 		Drain:  proxy.Drain{AcceptFor: c.Drain.AcceptFor, Timeout: c.Drain.Timeout},
 		Record: proxy.Record{On: c.CDR.File != ""},
 	}
+	if c.OTLP.Endpoint != "" {
+		r.Sample = c.OTLP.Sample
+	}
 	for _, h := range c.CDR.Headers {
 		r.Record.Headers = append(r.Record.Headers, proxy.RecordedHeader{Field: strings.ToLower(h), Name: h})
 	}

@@ -111,6 +111,7 @@ type observer struct {
 // InviteDone logs the INVITEs that became no session; the others are logged when their session ends.
 func (o observer) InviteDone(i *proxy.Invite) {
 	o.Metrics.InviteDone(i)
+	o.app.spans.Tell(i)
 	o.app.remember(i)
 	if i.Code < 300 {
 		return
@@ -123,6 +124,7 @@ func (o observer) InviteDone(i *proxy.Invite) {
 // Unroutable logs an INVITE that no route matched.
 func (o observer) Unroutable(i *proxy.Invite, userAgent string) {
 	o.Metrics.Unroutable(i, userAgent)
+	o.app.spans.Tell(i)
 	o.app.recordInvite(i)
 	o.log.Warn("no route matches", zap.String("call_id", clip(i.CallID)), zap.String("user_agent", clip(userAgent)))
 }

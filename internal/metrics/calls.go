@@ -19,7 +19,7 @@ type outcome struct {
 
 type inviteSeries struct {
 	count    prometheus.Counter
-	duration prometheus.Observer
+	duration *exemplified
 }
 
 type failover struct{ cluster, reason string }
@@ -27,7 +27,7 @@ type failover struct{ cluster, reason string }
 // clusterSeries are those that a cluster has whatever happens. They are made together, so that they begin at 0 rather
 // than with the first event: rate and increase miss a series' first value.
 type clusterSeries struct {
-	inviteDuration  prometheus.Observer
+	inviteDuration  *exemplified
 	sessionDuration prometheus.Observer
 	queueDuration   prometheus.Observer
 	ended           []prometheus.Counter // by session.Reason
@@ -38,7 +38,7 @@ func (m *Metrics) cluster(name string) *clusterSeries {
 		return c
 	}
 	c := &clusterSeries{
-		inviteDuration:  m.inviteDuration.WithLabelValues(name),
+		inviteDuration:  exemplify(m.inviteDuration.WithLabelValues(name)),
 		sessionDuration: m.sessionDuration.WithLabelValues(name),
 		queueDuration:   m.queueDuration.WithLabelValues(name),
 	}
@@ -63,7 +63,7 @@ func (m *Metrics) InviteDone(i *proxy.Invite) {
 		s = m.invite(k)
 	}
 	s.count.Inc()
-	s.duration.Observe(i.Took.Seconds())
+	s.duration.observe(i)
 	if i.Queued > 0 {
 		m.cluster(i.Cluster).queueDuration.Observe(i.Queued.Seconds())
 	}

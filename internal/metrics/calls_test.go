@@ -20,7 +20,7 @@ func TestNoAllocations(t *testing.T) {
 	b := farm(t, first)
 	m := over(b)
 	backend := b.Backends()[0]
-	i := &proxy.Invite{Cluster: "ali", Backend: backend, Code: 200, Took: 3 * time.Millisecond}
+	i := &proxy.Invite{Cluster: "ali", Backend: backend, Code: 200, Took: 3 * time.Millisecond, CallID: "call"}
 	s := &session.Session{Kind: &session.Kind{Cluster: "ali"}, Start: time.Now(), Lease: take(t, b)}
 	for name, f := range map[string]func(){
 		"InviteDone":   func() { m.InviteDone(i) },

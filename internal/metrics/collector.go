@@ -58,6 +58,9 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, t := range hepSeries {
 		ch <- t.desc
 	}
+	for _, t := range spanSeries {
+		ch <- t.desc
+	}
 	ch <- admissionsDesc
 	for _, t := range storeSeries {
 		ch <- t.desc
@@ -120,6 +123,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.HEP != nil {
 		stats := c.src.HEP()
 		for _, t := range hepSeries {
+			ch <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(t.value(stats)))
+		}
+	}
+	if c.src.Spans != nil {
+		stats := c.src.Spans()
+		for _, t := range spanSeries {
 			ch <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(t.value(stats)))
 		}
 	}

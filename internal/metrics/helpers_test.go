@@ -13,6 +13,7 @@ import (
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
+	"mrcproxy/internal/spans"
 	"mrcproxy/internal/store"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
@@ -86,6 +87,7 @@ func over(b *balancer.Balancer) *Metrics {
 			return store.Stats{Up: true, Exact: true, Admitted: 1, Refused: 2, AloneAdmitted: 3, AloneRefused: 4, Losses: 5, Resets: 6}
 		},
 		CDR:      func() cdr.Stats { return cdr.Stats{Written: 1, Dropped: 2, Errors: 3} },
+		Spans:    func() spans.Stats { return spans.Stats{Sent: 1, Dropped: 2, Errors: 3} },
 		HEP:      func() hep.Stats { return hep.Stats{Sent: 1, Dropped: 2, Errors: 3} },
 		Clusters: b.Clusters,
 		Health:   func(uint32) (health.Status, bool) { return health.Status{State: health.Up, Suspect: true}, true },

@@ -1,7 +1,7 @@
 // Package metrics is what Prometheus sees of the proxy: counters and histograms that are told of each call, and gauges
 // that are read from their owners when a scrape comes, so that they cannot drift. It owns its registry and nothing
 // else: it changes no state of the proxy, logs nothing, and no label of its series carries anything that a message can
-// make up, such as a Call-ID or a User-Agent.
+// make up, such as a Call-ID or a User-Agent; exemplars, which are no series, do.
 package metrics
 
 import (
@@ -20,6 +20,7 @@ import (
 	"mrcproxy/internal/journal"
 	"mrcproxy/internal/resolver"
 	"mrcproxy/internal/session"
+	"mrcproxy/internal/spans"
 	"mrcproxy/internal/store"
 	"mrcproxy/proxy"
 	"mrcproxy/proxy/transport"
@@ -42,13 +43,14 @@ type Sources struct {
 	Store        func() store.Stats
 	CDR          func() cdr.Stats
 	HEP          func() hep.Stats
+	Spans        func() spans.Stats
 
 	// For mrcproxy_build_info; they do not change.
 	Version, Revision, IDC string
 }
 
 // Metrics counts what happens and serves it with what it reads. All methods are safe for concurrent use. Those of
-// proxy.Observer, and SessionEnded, neither block nor allocate once a series exists.
+// proxy.Observer, and SessionEnded, neither block nor allocate once a series exists, but for an exemplar a second and bucket.
 type Metrics struct {
 	reg *prometheus.Registry
 	src Sources
@@ -154,6 +156,7 @@ func (m *Metrics) Registry() *prometheus.Registry { return m.reg }
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.reg, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, Registry: m.reg, MaxRequestsInFlight: maxScrapes,
+		EnableOpenMetrics: true, // where it is asked for: it has exemplars
 	})
 }
 
