@@ -103,10 +103,13 @@ func (c *chaos) undisturbed(all []attempt) []attempt {
 
 // wrong says what is wrong with a call; "" when all went well, or what was broken explains it.
 func (c *chaos) wrong(a attempt) string {
-	const settle = time.Second // for what was broken to work again, and for what it had begun
+	const (
+		settle = time.Second     // for what was broken to work again, and for what it had begun
+		probes = 3 * time.Second // until a proxy that was away takes its servers for living again: two probes, half a second apart
+	)
 	if a.Code != 200 {
 		switch {
-		case c.was(a.proxy, a.Began.Add(-settle), a.until):
+		case c.was(a.proxy, a.Began.Add(-probes), a.until):
 		case a.Code == 480 && strings.Contains(a.Reason, "full over all instances") && c.was("redis", a.Began.Add(-3*period), a.until):
 		default:
 			return "a call failed"
