@@ -56,7 +56,8 @@ func (c *chaos) judge(all []attempt) {
 	all = c.undisturbed(all)
 	for _, a := range all {
 		why := c.wrong(a)
-		if a.Moved > 0 {
+		// A server that is away has the client ask one proxy after the other, too: what is told of is a proxy that was.
+		if bye := a.until.Add(-a.ByeTook); a.Moved > 0 && c.was(a.proxy, bye, a.until) && !c.was(serverOf(a), bye, a.until) {
 			moved++
 			if a.ByeCode != 200 {
 				again++
@@ -122,15 +123,16 @@ func (c *chaos) wrong(a attempt) string {
 	if whole && (a.ByeCode == 200 || a.Moved > 0 || c.was(a.proxy, a.until.Add(-a.ByeTook-settle), a.until)) {
 		return ""
 	}
-	host, _, _ := strings.Cut(a.Server, ":")
 	set := a.Began.Add(a.Setup)
-	if c.was(serverName(hostNumber(host)), a.Began.Add(-settle), a.until) || c.was(a.proxy, a.Began.Add(-settle), set.Add(settle)) { // its 200 or its ACK
+	if c.was(serverOf(a), a.Began.Add(-settle), a.until) || c.was(a.proxy, a.Began.Add(-settle), set.Add(settle)) { // its 200 or its ACK
 		return ""
 	}
 	return "a session was lost"
 }
 
-func hostNumber(ip string) int {
-	n, _ := strconv.Atoi(ip[strings.LastIndexByte(ip, '.')+1:])
-	return n
+// serverOf is the server of a session, as in window.
+func serverOf(a attempt) string {
+	host, _, _ := strings.Cut(a.Server, ":")
+	n, _ := strconv.Atoi(host[strings.LastIndexByte(host, '.')+1:])
+	return serverName(n)
 }
