@@ -39,7 +39,7 @@ func start(t testing.TB, redis Redis, rule Rule) *instance {
 // patient is start with a budget that a busy machine keeps.
 func patient(t testing.TB, redis Redis, rule Rule) *instance {
 	t.Helper()
-	return startWithin(t, 2*time.Second, redis, rule)
+	return startWithin(t, 5*time.Second, redis, rule)
 }
 
 func startWithin(t testing.TB, timeout time.Duration, redis Redis, rule Rule) *instance {
@@ -111,8 +111,8 @@ func (i *instance) admit(key uint64, limits ...int) Verdict {
 	}
 	select {
 	case v = <-got:
-	case <-time.After(5 * time.Second):
-		i.t.Fatal("no verdict")
+	case <-time.After(30 * time.Second):
+		i.t.Error("no verdict")
 	}
 	return v
 }
@@ -147,6 +147,34 @@ func await(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("not in time: %s", what)
 		}
 	}
+}
+
+// clock is the time since it was called, without that in which the machine has kept the test from running: what is measured
+// was kept as well.
+func clock(t testing.TB) func() time.Duration {
+	const pace = 5 * time.Millisecond
+	start := time.Now()
+	var late atomic.Int64
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(pace)
+		defer tick.Stop()
+		for last := time.Now(); ; {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			late.Add(int64(max(time.Since(last)-pace, 0)))
+			last = time.Now()
+		}
+	}()
+	t.Cleanup(func() {
+		close(stop)
+		<-done
+	})
+	return func() time.Duration { return time.Since(start) - time.Duration(late.Load()) }
 }
 
 func redisAt(s *redistest.Server) Redis { return Dial(Server{Addrs: []string{s.Addr()}, Prefix: "t"}) }
@@ -276,9 +304,9 @@ func TestEndedElsewhere(t *testing.T) {
 	await(t, "it is established", func() bool { return s.Client.PTTL(context.Background(), server).Val() > time.Minute })
 	b.Ended(1, b.place())
 	await(t, "the place is free", func() bool { return s.Size(server) == 0 })
-	began := time.Now()
+	took := clock(t)
 	await(t, "its instance hears of it", func() bool { _, ok := a.until(1); return !ok })
-	if d := time.Since(began); d > renew+200*time.Millisecond {
+	if d := took(); d > renew+200*time.Millisecond {
 		t.Errorf("after %v", d)
 	}
 	if s.Size(server) != 0 {
@@ -288,7 +316,9 @@ func TestEndedElsewhere(t *testing.T) {
 		t.Errorf("a new session under the key: %v", v)
 	}
 	b.establish(1)
-	time.Sleep(2 * renew)
+	await(t, "it is renewed", func() bool { return s.Client.PTTL(context.Background(), server).Val() > time.Minute })
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if s.Size(server) != 1 || len(b.ended) != 0 {
 		t.Errorf("%d in Redis, ended %v", s.Size(server), b.ended)
 	}
@@ -314,7 +344,7 @@ func TestHold(t *testing.T) {
 // TestLoss is Redis gone in two ways, under each of the rules. No verdict takes longer than two budgets, and counts are exact
 // again within two periods of its return. The budget is one that a busy machine keeps; TestBreaker has the usual one.
 func TestLoss(t *testing.T) {
-	const limit, instances, budget = 30, 3, 300 * time.Millisecond
+	const limit, instances, budget = 30, 3, 400 * time.Millisecond
 	ways := map[string]struct{ away, back func(*redistest.Server) }{
 		"killed": {(*redistest.Server).Kill, (*redistest.Server).Run},
 		"paused": {(*redistest.Server).Pause, (*redistest.Server).Resume},
@@ -323,7 +353,7 @@ func TestLoss(t *testing.T) {
 		for _, rule := range []Rule{{Share, instances}, {Open, instances}, {Reject, instances}} {
 			t.Run(fmt.Sprint(how, rule.OnLoss), func(t *testing.T) {
 				t.Parallel()
-				s := redistest.Start(t)
+				s, now := redistest.Start(t), clock(t)
 				var all []*instance
 				for range instances {
 					all = append(all, startWithin(t, budget, redisAt(s), rule))
@@ -333,12 +363,12 @@ func TestLoss(t *testing.T) {
 				fill := func(i *instance, want int) (n int, worst time.Duration) {
 					for range want {
 						next++
-						began := time.Now()
+						began := now()
 						if i.admit(next, limit, -1) == Admitted {
 							i.establish(next)
 							n++
 						}
-						worst = max(worst, time.Since(began))
+						worst = max(worst, now()-began)
 					}
 					return n, worst
 				}
@@ -376,9 +406,9 @@ func TestLoss(t *testing.T) {
 					}
 				}
 				way.back(s)
-				began := time.Now()
+				began := now()
 				await(t, "all are counted", func() bool { return s.Size(server) == sum })
-				if d := time.Since(began); d > 2*renew {
+				if d := now() - began; d > 2*renew {
 					t.Errorf("after %v", d)
 				}
 				exact(t, all...)
@@ -412,7 +442,7 @@ func TestFlush(t *testing.T) {
 	}
 	await(t, "they are counted", func() bool { return b.elsewhere() == 20 })
 	s.Flush()
-	began := time.Now()
+	took := clock(t)
 	for key := range uint64(30) {
 		b.admit(100+key, 30, -1)
 	}
@@ -420,7 +450,7 @@ func TestFlush(t *testing.T) {
 		t.Errorf("%d admitted just after the loss, want half of the 10 that were free", n)
 	}
 	await(t, "all are counted again", func() bool { return s.Size(server) == 25 })
-	if d := time.Since(began); d > 2*renew {
+	if d := took(); d > 2*renew {
 		t.Errorf("after %v", d)
 	}
 	exact(t, a, b)
