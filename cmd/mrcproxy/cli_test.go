@@ -245,6 +245,46 @@ func TestRouteOfFixtures(t *testing.T) {
 	golden(t, "route.golden", b.String())
 }
 
+// TestRouteOfNames: without the daemon a server's name stands for one server, and says that it was not looked up.
+func TestRouteOfNames(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mrcproxy.yaml")
+	config := `
+listen: ["udp://10.1.0.5:5060", "tcp://10.1.0.5:5060"]
+otherwise: {cluster: asr}
+clusters:
+  - name: asr
+    fallback: [more]
+    groups:
+      - backends:
+          - {uri: "sip:asr.example.net", capacity: 0}
+          - {uri: "sip:vad@asr.example.net:8060;transport=tcp", capacity: 50}
+  - name: more
+    groups:
+      - backends: [{uri: "sip:10.1.1.9:8060", capacity: 5}, {uri: "sip:asr.example.net", capacity: 7}]
+`
+	route := func(config string) (string, int) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return command(t.Context(), "", "route", "-c", file, "../../proxy/testdata/fs-recog-udp-01-INVITE.sip")
+	}
+	const unknown = "a name, which is not looked up without the daemon\n"
+	out, code := route(config)
+	for _, want := range []string{"chosen; " + unknown, "full; " + unknown, "should that fail; " + unknown, " 0/7 ", "goes to sip:vad@asr.example.net:8060;transport=tcp in "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "240.") || code != 0 || strings.Count(out, unknown) != 3 {
+		t.Errorf("exit status %d\n%s", code, out)
+	}
+	out, code = route(strings.NewReplacer("capacity: 50", "capacity: 0", "capacity: 5}", "capacity: 0}").Replace(config))
+	if code != 0 || !strings.Contains(out, "goes to sip:asr.example.net in ") {
+		t.Errorf("exit status %d, of a fallback\n%s", code, out)
+	}
+}
+
 // TestRouteReads: from standard input, with lines that have lost their CR, and by the source that is named.
 func TestRouteReads(t *testing.T) {
 	text, err := os.ReadFile("../../proxy/testdata/fs-recog-udp-01-INVITE.sip")

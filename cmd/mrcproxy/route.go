@@ -24,7 +24,8 @@ func routeCommand() *cobra.Command {
 		Short: "Say where an INVITE would go, and why",
 		Long: `Read an INVITE, as it stands on the wire or as sngrep saves it, and say which route, cluster, group and server it would get,
 and of each server on the way why not. The running daemon is asked, with the load and the health of now; with -c a
-configuration file, as if no server had been probed and none had sessions. Nothing is sent, and nothing changes.
+configuration file, as if no server had been probed and none had sessions; a name then stands for one server, and is not
+looked up. Nothing is sent, and nothing changes.
 
 Exit status 0: it would go to a server. 4: it would be turned away.`,
 		Args: cobra.ExactArgs(1),
