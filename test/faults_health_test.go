@@ -2,6 +2,8 @@ package test
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -18,30 +20,34 @@ import (
 // fault is one way of a server to fail, and a row of the table in docs/health.md.
 type fault struct {
 	name string
-	set  func(*sim.Server)
+	set  func(context.Context, *sim.Server) // until the context ends, or for good
 	// state is what it must come to: the state of the server, and what else is so of it.
 	state string
-	deep  string // the method of the deep probes that are needed to see it, with what the method needs
+	deep  string        // the method of the deep probes that are needed to see it, with what the method needs
+	lasts time.Duration // at least; 0: 5 s
 }
 
-func is(f sim.Fault) func(*sim.Server) { return func(s *sim.Server) { s.SetFault(f) } }
+func is(f sim.Fault) func(context.Context, *sim.Server) {
+	return func(_ context.Context, s *sim.Server) { s.SetFault(f) }
+}
 
 var faults = []fault{
-	{"the process is dead: the port is closed", func(s *sim.Server) { s.Kill() }, "down, ejected", ""},
-	{"the process hangs: nothing is answered", is(sim.Silent), "down, ejected", ""},
-	{"OPTIONS is answered, INVITE is not", is(sim.Zombie), "down, ejected", ""},
-	{"INVITE is answered with 100, and nothing more", is(sim.Slow), "down, ejected", ""},
-	{"INVITE is answered after 5 s", is(sim.Late(5 * time.Second)), "down, ejected", ""},
-	{"every INVITE is answered 500", is(sim.Refuse(500, 0)), "down, ejected", ""},
-	{"every INVITE is answered 406, as when full, though it is not", is(sim.Refuse(406, 0)), "up, suspect", ""},
-	{"it is set offline: 503 to OPTIONS and INVITE", is(sim.Offline), "draining", ""},
-	{"it answers by TCP only, and is reached by UDP", is(sim.Only("tcp")), "down, ejected", ""},
-	{"the engine is dead: MRCP methods are refused", is(sim.EngineDead), "down, engine down", "get-params"},
-	{"the engine hangs: MRCP methods are not answered", is(sim.EngineHangs), "down, engine down", "get-params"},
-	{"the MRCP port is closed", is(sim.ChannelRefused), "down, engine down", "get-params"},
-	{"it recognises what was not said", is(sim.Misrecognises), "down, engine down", "recognize, audio: AUDIO, expect: hello"},
-	{"it does not hear RTP", is(sim.Deaf), "down, engine down", "recognize, audio: AUDIO, expect: hello"},
-	{"it sends no RTP", is(sim.Mute), "down, engine down", "speak"},
+	{"the process is dead: the port is closed", func(_ context.Context, s *sim.Server) { s.Kill() }, "down, ejected", "", 0},
+	{"the process hangs: nothing is answered", is(sim.Silent), "down, ejected", "", 0},
+	{"OPTIONS is answered, INVITE is not", is(sim.Zombie), "down, ejected", "", 0},
+	{"INVITE is answered with 100, and nothing more", is(sim.Slow), "down, ejected", "", 0},
+	{"INVITE is answered after 5 s", is(sim.Late(5 * time.Second)), "down, ejected", "", 0},
+	{"every INVITE is answered 500", is(sim.Refuse(500, 0)), "down, ejected", "", 0},
+	{"every INVITE is answered 406, as when full, though it is not", is(sim.Refuse(406, 0)), "up, suspect", "", 0},
+	{"it is set offline: 503 to OPTIONS and INVITE", is(sim.Offline), "draining", "", 0},
+	{"it answers by TCP only, and is reached by UDP", is(sim.Only("tcp")), "down, ejected", "", 0},
+	{"it flaps: hangs for 3 s, is well for 3 s, and so on", func(ctx context.Context, s *sim.Server) { go s.Flap(ctx, 3*time.Second, sim.Silent) }, "down, ejected", "", 20 * time.Second},
+	{"the engine is dead: MRCP methods are refused", is(sim.EngineDead), "down, engine down", "get-params", 0},
+	{"the engine hangs: MRCP methods are not answered", is(sim.EngineHangs), "down, engine down", "get-params", 0},
+	{"the MRCP port is closed", is(sim.ChannelRefused), "down, engine down", "get-params", 0},
+	{"it recognises what was not said", is(sim.Misrecognises), "down, engine down", "recognize, audio: AUDIO, expect: hello", 0},
+	{"it does not hear RTP", is(sim.Deaf), "down, engine down", "recognize, audio: AUDIO, expect: hello", 0},
+	{"it sends no RTP", is(sim.Mute), "down, engine down", "speak", 0},
 }
 
 // health is the state of server n, with the conditions that matter.
@@ -97,11 +103,13 @@ func (l *lab) suffer(f fault) (r measured) {
 	d.await("all are up", 5*time.Second, func() bool { return d.up() == 3 })
 	g := l.load(l.simClient(sim.ClientOptions{}), 50, 500*time.Millisecond)
 	g.runFor(50, 10*time.Second)
-	f.set(sick)
+	ctx, stop := context.WithCancel(l.t.Context())
+	defer stop()
+	f.set(ctx, sick)
 	began := time.Now()
 	d.await(f.name+": "+f.state, 20*time.Second, func() bool { return d.health(21) == f.state })
 	r.after = time.Since(began)
-	time.Sleep(max(0, 5*time.Second-r.after)) // how the calls fare with it, not only until it is known
+	time.Sleep(max(0, cmp.Or(f.lasts, 5*time.Second)-r.after)) // how the calls fare with it, not only until it is known
 	all := g.end()
 	for _, o := range all {
 		if !o.good() {
