@@ -69,6 +69,6 @@ func root() *cobra.Command {
 	}
 	c.AddCommand(statusCommand(), backendsCommand(), sessionsCommand(), eventsCommand(), traceCommand(), weightCommand(), reloadCommand(), routeCommand(), configCommand(),
 		manCommand())
-	c.AddCommand(serve(), check(), demo(), freeswitchCommand(), importCommand(), probeCommand(), simCommand())
+	c.AddCommand(serve(), check(), demo(), benchCommand(), freeswitchCommand(), importCommand(), probeCommand(), simCommand())
 	return c
 }
