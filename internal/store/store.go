@@ -444,7 +444,8 @@ func (s *Store) Stats() Stats {
 	st.Up, st.Leases = !s.breaker.open, len(s.leases)
 	st.Exact = st.Up && !now.Before(s.whole)
 	for _, c := range s.clusters {
-		st.Exact = st.Exact && !now.Before(c.whole) && (c.begun != 0 || len(c.counts) == 0)
+		st.Exact = st.Exact && !now.Before(c.whole) && (c.begun != 0 || len(c.counts) == 0) &&
+			!slices.ContainsFunc(c.counts, func(p *pool) bool { return p.most >= 0 }) // who picks still keeps to its part
 	}
 	return st
 }
