@@ -91,7 +91,8 @@ func (v *viewer) serve(ctx context.Context, w http.ResponseWriter) {
 		h.Set(api.TraceDropped, strconv.FormatUint(v.messages.Dropped(), 10))
 	}()
 	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(sendLimit))
+	limit := func() { _ = control.SetWriteDeadline(time.Now().Add(sendLimit)) }
+	limit()
 	write := trace.NewText(w).Write
 	if v.format == "pcap" {
 		h.Set("Content-Type", trace.PcapType)
@@ -108,13 +109,14 @@ func (v *viewer) serve(ctx context.Context, w http.ResponseWriter) {
 		over = time.After(v.lasts)
 	}
 	for control.Flush() == nil {
+		_ = control.SetWriteDeadline(time.Time{}) // while there is nothing to write: HTTP/2 ends a stream whose time is over
 		select {
 		case <-ctx.Done():
 			return
 		case <-over:
 			return
 		case m := <-v.messages.C():
-			_ = control.SetWriteDeadline(time.Now().Add(sendLimit))
+			limit()
 			if !v.take(m, write) {
 				return
 			}
@@ -122,9 +124,10 @@ func (v *viewer) serve(ctx context.Context, w http.ResponseWriter) {
 	}
 }
 
-// take writes a message and those that wait behind it; false: it is the end.
+// take writes a message and those that wait behind it, but not what comes meanwhile, so that a flood does not outlast the end; false:
+// it is the end.
 func (v *viewer) take(m *trace.Message, write func(*trace.Message) error) bool {
-	for {
+	for behind := len(v.messages.C()); ; behind-- {
 		v.messages.Taken(m)
 		if write(m) != nil {
 			return false
@@ -132,10 +135,9 @@ func (v *viewer) take(m *trace.Message, write func(*trace.Message) error) bool {
 		if v.written++; v.written == v.count {
 			return false
 		}
-		select {
-		case m = <-v.messages.C():
-		default:
+		if behind == 0 {
 			return true
 		}
+		m = <-v.messages.C()
 	}
 }

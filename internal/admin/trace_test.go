@@ -3,11 +3,14 @@ package admin
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -103,5 +106,54 @@ func TestTraceRefused(t *testing.T) {
 	}
 	if resp := watch(ctx, t, r.base+"/api/v1/trace"); resp.StatusCode != 503 {
 		t.Errorf("one too many: %d", resp.StatusCode)
+	}
+}
+
+// TestTraceFlood: one whose messages come faster than they are written looks up from them all the same, to see whether it is over.
+func TestTraceFlood(t *testing.T) {
+	h := trace.New(func(bool) {})
+	v := &viewer{messages: h.Watch(trace.Filter{}, 10, 1<<20)}
+	defer v.messages.Close()
+	show(h, "first")
+	show(h, "second")
+	more := v.take(<-v.messages.C(), func(*trace.Message) error {
+		if show(h, "another"); v.written > 10 {
+			return errors.New("without an end")
+		}
+		return nil
+	})
+	if !more || v.written != 2 {
+		t.Errorf("%d written, goes on: %v", v.written, more)
+	}
+}
+
+// idle is a ResponseWriter that says when it has no deadline.
+type idle struct {
+	*httptest.ResponseRecorder
+	free chan struct{}
+}
+
+func (i idle) SetWriteDeadline(at time.Time) error {
+	if at.IsZero() {
+		i.free <- struct{}{}
+	}
+	return nil
+}
+
+// TestTraceIdle: while there is nothing to write there is no time to write it in, which HTTP/2 would end the stream for.
+func TestTraceIdle(t *testing.T) {
+	h := trace.New(func(bool) {})
+	v := &viewer{format: "text", messages: h.Watch(trace.Filter{}, 10, 1<<20)}
+	defer v.messages.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	w, done := idle{httptest.NewRecorder(), make(chan struct{})}, make(chan struct{})
+	go func() { defer close(done); v.serve(ctx, w) }()
+	<-w.free
+	show(h, "one")
+	<-w.free
+	cancel()
+	<-done
+	if !strings.HasSuffix(w.Body.String(), "\none\n\n") {
+		t.Errorf("%q", w.Body)
 	}
 }

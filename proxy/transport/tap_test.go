@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -103,5 +104,30 @@ func TestTapUnsent(t *testing.T) {
 	await(t, r.closed)
 	if got := w.take(); got != nil {
 		t.Errorf("seen: %+v", got)
+	}
+}
+
+// Keepalives are no messages: neither a ping nor the pong that answers it.
+func TestTapKeepalive(t *testing.T) {
+	s, r := start(t, Options{})
+	w := new(seen)
+	s.SetTap(w.tap)
+	c := connect(t, s.Addr(1))
+	if _, err := c.Write([]byte("\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 2)
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "\r\n" {
+		t.Fatalf("the pong: %q %v", b, err)
+	}
+	if _, err := c.Write([]byte(message(1))); err != nil {
+		t.Fatal(err)
+	}
+	await(t, r.got)
+	if got := w.take(); len(got) != 1 || got[0].msg != message(1) {
+		t.Errorf("seen: %+v", got)
+	}
+	if st := s.Stats(); st.StreamIn != 1 || st.StreamOut != 0 {
+		t.Errorf("counted: %d in, %d out", st.StreamIn, st.StreamOut)
 	}
 }

@@ -16,9 +16,6 @@ import (
 // idle for minutes (RFC 4028), and a BYE must not be what finds it dead.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: deadPeer, Interval: deadPeer / 3, Count: 3}
 
-// pong answers a ping (RFC 5626 section 4.4.1).
-var pong = []byte("\r\n")
-
 func (s *Set) openTCP(l Listener) (socket, error) {
 	if l.Proto == TLS && l.TLS == nil {
 		return socket{}, errors.New("no TLS configuration")
@@ -177,7 +174,7 @@ func (c *conn) handle(f *framer) (messages int, err error) {
 			c.tapped(false, msg)
 			c.set.opt.Handler.Receive(msg, c.flow)
 		case evPing:
-			_ = c.write(pong)
+			c.pong()
 		case evBroken:
 			c.set.count.malformed.Add(1)
 			c.set.opt.Handler.Malformed(c.flow, f.reason)

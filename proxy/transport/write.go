@@ -5,17 +5,36 @@ import "golang.org/x/sys/unix"
 // minQueue is the size in bytes a queue begins with.
 const minQueue = 2 << 10
 
-// write writes b, or what of it the socket does not take now is queued.
-// ErrGone means that the connection has ended and b may be sent another way.
-func (c *conn) write(b []byte) error {
+// write writes a message, or what of it the socket does not take now is queued.
+// ErrGone means that the connection has ended and it may be sent another way.
+func (c *conn) write(msg []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended != nil {
 		return ErrGone
 	}
 	if c.nc != nil {
-		c.tapped(true, b)
+		c.tapped(true, msg)
 	}
+	if err := c.putLocked(msg); err != nil {
+		return err
+	}
+	c.set.count.streamOut.Add(1)
+	return nil
+}
+
+// pong answers a ping (RFC 5626 section 4.4.1). It is no message.
+func (c *conn) pong() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		_ = c.putLocked(crlf) // the reader sees what has failed
+	}
+}
+
+var crlf = []byte("\r\n")
+
+func (c *conn) putLocked(b []byte) error {
 	n := 0
 	if c.raw != nil && c.queued == 0 {
 		var err error
@@ -26,11 +45,8 @@ func (c *conn) write(b []byte) error {
 		}
 	}
 	if n < len(b) {
-		if err := c.enqueueLocked(b[n:]); err != nil {
-			return err
-		}
+		return c.enqueueLocked(b[n:])
 	}
-	c.set.count.streamOut.Add(1)
 	return nil
 }
 
