@@ -15,7 +15,7 @@ func (b *builder) otlp(c *Config, raw *rawOTLP) {
 	if raw.Endpoint != nil && *raw.Endpoint != "" && *raw.Endpoint != "off" {
 		u, err := url.Parse(*raw.Endpoint)
 		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 			b.fail("otlp.endpoint", "must be a URL such as http://10.0.0.9:4318, or off")
 		default:
 			if u.Path == "" || u.Path == "/" {
@@ -24,9 +24,5 @@ func (b *builder) otlp(c *Config, raw *rawOTLP) {
 			c.OTLP.Endpoint = u.String()
 		}
 	}
-	if raw.Sample != nil {
-		if c.OTLP.Sample = *raw.Sample; c.OTLP.Sample < 0 || c.OTLP.Sample > 1 {
-			b.fail("otlp.sample", "must be 0 to 1, not %g", *raw.Sample)
-		}
-	}
+	b.part("otlp.sample", &c.OTLP.Sample, raw.Sample)
 }

@@ -23,6 +23,7 @@ const (
 	lastBackOff  = 30 * time.Second // at most
 	dialAgain    = time.Minute      // by UDP, whose server may have another address by then
 	sayAgain     = 30 * time.Second // that it still fails
+	endTimeout   = 5 * time.Second  // of what still waits at the end
 )
 
 // Target is where messages go to. The zero Target is nowhere.
@@ -56,6 +57,7 @@ type Exporter struct {
 	buf     []byte    // the message being sent
 	held    bool      // it is to be sent still
 	said    time.Time // when a failure was logged
+	failed  time.Time // when one was last
 	failing bool
 }
 
@@ -164,9 +166,9 @@ func (e *Exporter) giveUp() {
 	}
 }
 
-// end sends what waits, unless the server is known not to take it.
+// end sends what waits, unless the server is known not to take it, or takes too long.
 func (e *Exporter) end(ctx context.Context, l *line, w *trace.Watcher) {
-	for !l.resting() {
+	for begun := time.Now(); !l.resting() && time.Since(begun) < endTimeout; {
 		if !e.held {
 			if len(w.C()) == 0 {
 				return
@@ -189,8 +191,9 @@ func (e *Exporter) send(ctx context.Context, l *line) {
 		if l.Network == "udp" {
 			e.giveUp()
 		}
-		if now := time.Now(); !e.failing || now.Sub(e.said) >= sayAgain {
-			e.said = now
+		e.failed = time.Now()
+		if !e.failing || e.failed.Sub(e.said) >= sayAgain {
+			e.said = e.failed
 			e.log.Warn("messages do not reach the HEP server", zap.String("server", l.Network+"://"+l.Address), zap.Error(err))
 		}
 		e.failing = true
@@ -198,7 +201,8 @@ func (e *Exporter) send(ctx context.Context, l *line) {
 	}
 	e.held = false
 	e.sent.Add(1)
-	if e.failing {
+	// By UDP every other datagram to a server that is gone seems to go well: only time tells.
+	if e.failing && (l.Network != "udp" || time.Since(e.failed) >= sayAgain) {
 		e.failing = false
 		e.log.Info("messages reach the HEP server again", zap.String("server", l.Network+"://"+l.Address))
 	}

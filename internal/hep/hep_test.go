@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"mrcproxy/internal/trace"
 	"mrcproxy/proxy/transport"
@@ -91,12 +92,13 @@ func TestPacketTooLong(t *testing.T) {
 	}
 }
 
-// export runs an Exporter until the test ends. show shows a message whose body is text.
-func export(t *testing.T, target Target) (e *Exporter, show func(text string)) {
+// export runs an Exporter until the test ends. show shows a message whose body is text; logs are what is logged.
+func export(t *testing.T, target Target) (e *Exporter, show func(text string), logs *observer.ObservedLogs) {
 	t.Helper()
 	on := make(chan bool, 10)
 	hub := trace.New(func(is bool) { on <- is })
-	e = New(hub, zap.NewNop())
+	core, logs := observer.New(zap.InfoLevel)
+	e = New(hub, zap.New(core))
 	e.backOff = 10 * time.Millisecond
 	e.Use(target)
 	ctx, stop := context.WithCancel(context.Background())
@@ -113,7 +115,7 @@ func export(t *testing.T, target Target) (e *Exporter, show func(text string)) {
 	}
 	return e, func(text string) {
 		hub.Show(transport.Packet{Proto: transport.UDP, Local: us, Remote: client}, []byte(text))
-	}
+	}, logs
 }
 
 // read reads one packet from a stream.
@@ -167,7 +169,7 @@ func TestUDP(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pc.Close()
-	e, show := export(t, Target{Network: "udp", Address: pc.LocalAddr().String(), ID: 7, Password: "p"})
+	e, show, logs := export(t, Target{Network: "udp", Address: pc.LocalAddr().String(), ID: 7, Password: "p"})
 	show("one")
 	b := make([]byte, 2000)
 	_ = pc.SetReadDeadline(time.Now().Add(patience))
@@ -179,16 +181,20 @@ func TestUDP(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	await(t, "sent", func() bool { return e.Stats() == Stats{Sent: 1} })
-	// Nobody is there any more: an ICMP error says so with the next message but one.
+	// Nobody is there any more: an ICMP error says so with the next message but one. The log says it once, though every other message
+	// goes out without an error.
 	_ = pc.Close()
-	await(t, "errors", func() bool { show("lost"); return e.Stats().Errors > 0 })
+	await(t, "errors", func() bool { show("lost"); return e.Stats().Errors > 2 })
+	if got := logs.All(); len(got) != 1 || got[0].Level != zap.WarnLevel {
+		t.Errorf("logged: %v", got)
+	}
 }
 
 // TestTCP: the server goes and comes back, and gets what came meanwhile, in order.
 func TestTCP(t *testing.T) {
 	ln := listen(t, "127.0.0.1:0")
 	addr := ln.Addr().String()
-	e, show := export(t, Target{Network: "tcp", Address: addr, ID: 1})
+	e, show, _ := export(t, Target{Network: "tcp", Address: addr, ID: 1})
 	show("one")
 	show("two")
 	c := accept(t, ln)
@@ -220,7 +226,7 @@ func TestTCP(t *testing.T) {
 // TestReload: another server gets what comes from then on; none, nothing.
 func TestReload(t *testing.T) {
 	first, second := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	e, show := export(t, Target{Network: "tcp", Address: first.Addr().String()})
+	e, show, _ := export(t, Target{Network: "tcp", Address: first.Addr().String()})
 	show("one")
 	c := accept(t, first)
 	if got := read(t, c); got[15] != "one" {

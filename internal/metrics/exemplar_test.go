@@ -23,6 +23,7 @@ func TestExemplars(t *testing.T) {
 	done(time.Minute, "", nil)
 	done(700*time.Millisecond, "not by this", nil)
 	done(700*time.Millisecond, "nor this", &proxy.Steps{Trace: [16]byte{0: 0xab, 15: 0xcd}})
+	done(700*time.Millisecond, "within a second", &proxy.Steps{Trace: [16]byte{15: 1}})
 
 	req := httptest.NewRequest("GET", "/metrics", nil)
 	req.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
@@ -47,5 +48,29 @@ func TestExemplars(t *testing.T) {
 	}
 	if plain := scrape(t, m); strings.Contains(plain, "call_id") || strings.Contains(plain, "trace_id") {
 		t.Error("the older format has exemplars")
+	}
+}
+
+// TestExampleTimes: an example a second, and one without a trace not before a minute after one with.
+func TestExampleTimes(t *testing.T) {
+	var n nextExample
+	named, traced := &proxy.Invite{CallID: "a"}, &proxy.Invite{CallID: "b", Steps: new(proxy.Steps)}
+	at := time.Now()
+	for _, c := range []struct {
+		after time.Duration
+		i     *proxy.Invite
+		want  string
+	}{
+		{0, named, "call_id"}, {999 * time.Millisecond, named, ""}, {time.Second, named, "call_id"},
+		{1100 * time.Millisecond, traced, "trace_id"}, {2 * time.Second, traced, ""}, {2100 * time.Millisecond, traced, "trace_id"},
+		{62 * time.Second, named, ""}, {63 * time.Second, named, "call_id"},
+	} {
+		got := ""
+		for label := range n.example(c.i, at.Add(c.after).UnixNano()) {
+			got = label
+		}
+		if got != c.want {
+			t.Errorf("after %s: %q, want %q", c.after, got, c.want)
+		}
 	}
 }

@@ -50,7 +50,7 @@ type Sources struct {
 }
 
 // Metrics counts what happens and serves it with what it reads. All methods are safe for concurrent use. Those of
-// proxy.Observer, and SessionEnded, neither block nor allocate once a series exists, but for an exemplar a second and bucket.
+// proxy.Observer, and SessionEnded, neither block nor allocate once a series exists, but for an exemplar of each kind a second and bucket.
 type Metrics struct {
 	reg *prometheus.Registry
 	src Sources
