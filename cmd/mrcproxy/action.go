@@ -63,7 +63,11 @@ func actionCommand(verb string) *cobra.Command {
 			if wait == 0 {
 				return nil
 			}
-			return await(c.Context(), cl, verb, a.Scope, wait, c.OutOrStdout())
+			said := c.OutOrStdout()
+			if o.format != "table" {
+				said = c.ErrOrStderr() // what scripts read is whole
+			}
+			return await(c.Context(), cl, verb, a.Scope, wait, said)
 		},
 	}
 	r.flags(c)

@@ -340,6 +340,12 @@ func TestExitCodes(t *testing.T) {
 		{"freeswitch", exitUsage, `"cluster" not set`},
 		{"status -s ftp://127.0.0.1", exitUsage, "--server must be a URL"},
 		{"status -s 127.0.0.1:1", exitUnreachable, "the daemon gives no answer"},
+		{"drain idc a -o xml", exitUsage, "must be table, json or yaml"}, // before the daemon is asked
+		{"bench sip:127.0.0.1:1 --for 1h -o xml", exitUsage, "must be table, json or yaml"},
+		{"config show -o table", exitUsage, "must be yaml or json"},
+		{"demo --rate 0", exitUsage, "--rate must be 1 to 1000"},
+		{"probe sip:127.0.0.1:1 --method shout", exitUsage, "method"},
+		{"probe sip:127.0.0.1:1 --expect (", exitUsage, "--expect"},
 		{"drain idc a --until tomorrow", exitUsage, "--until must be a time"},
 		{"weight sip:10.1.1.1 much", exitUsage, "a weight is a number"},
 		{"status", exitUnreachable, "the daemon gives no answer"},

@@ -20,7 +20,8 @@ func configCommand() *cobra.Command {
 
 func configShow() *cobra.Command {
 	var r remote
-	var file, format string
+	var o output
+	var file string
 	c := &cobra.Command{
 		Use:   "show",
 		Short: "Show the configuration that runs, or with -c that of a file, with every default and without secrets",
@@ -30,23 +31,20 @@ func configShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			switch format {
-			case "yaml":
+			if o.format == "yaml" {
 				_, err = io.WriteString(c.OutOrStdout(), text)
 				return err
-			case "json":
-				var v any
-				if err := yaml.Unmarshal([]byte(text), &v); err != nil {
-					return err
-				}
-				return (&output{"json"}).write(c.OutOrStdout(), v, nil)
 			}
-			return usage("--output must be yaml or json, not %q", format)
+			var v any
+			if err := yaml.Unmarshal([]byte(text), &v); err != nil {
+				return err
+			}
+			return o.write(c.OutOrStdout(), v, nil)
 		},
 	}
 	r.flags(c)
 	c.Flags().StringVarP(&file, "config", "c", "", "a configuration file, in the place of what runs")
-	c.Flags().StringVarP(&format, "output", "o", "yaml", "yaml or json")
+	outputFlag(c, &o.format, "yaml or json", "yaml", "json")
 	return c
 }
 

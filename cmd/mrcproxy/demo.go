@@ -69,7 +69,7 @@ func demo() *cobra.Command {
 	}
 	f := c.Flags()
 	f.DurationVar(&o.length, "for", 0, "end after this time; 0: run until Ctrl-C")
-	f.StringVarP(&o.output, "output", "o", "table", "what standard output gets: table (all there is to see) or json (the summary)")
+	outputFlag(c, &o.output, "what standard output gets: table (all there is to see) or json (the summary)", "table", "json")
 	f.IntVar(&o.basePort, "base-port", 0, "first of 10 consecutive ports: SIP (UDP and TCP), HTTP, 8 servers; 0: free ones")
 	f.IntVar(&o.rate, "rate", 20, "sessions a second; each is held 0.5 to 3 s")
 	f.IntVar(&o.capacity, "capacity", 0, "sessions that a server takes at once; 0: as many as --rate, at least 20")
@@ -80,16 +80,14 @@ func demo() *cobra.Command {
 
 func (o *demoOptions) check() error {
 	switch {
-	case o.output != "table" && o.output != "json":
-		return fmt.Errorf("--output must be table or json, not %q", o.output)
 	case o.basePort < 0 || o.basePort > 65535-demoPorts+1:
-		return fmt.Errorf("--base-port must be 1 to %d, or 0, not %d", 65535-demoPorts+1, o.basePort)
+		return usage("--base-port must be 1 to %d, or 0, not %d", 65535-demoPorts+1, o.basePort)
 	case o.rate < 1 || o.rate > 1000:
-		return fmt.Errorf("--rate must be 1 to 1000, not %d", o.rate)
+		return usage("--rate must be 1 to 1000, not %d", o.rate)
 	case o.capacity < 0:
-		return fmt.Errorf("--capacity must not be negative, not %d", o.capacity)
+		return usage("--capacity must not be negative, not %d", o.capacity)
 	case o.length < 0 || o.killEvery < 0:
-		return errors.New("--for and --kill-every must not be negative")
+		return usage("--for and --kill-every must not be negative")
 	}
 	if o.capacity == 0 {
 		o.capacity = max(20, o.rate)

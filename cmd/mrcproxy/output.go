@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,17 +17,45 @@ import (
 type output struct{ format string }
 
 func (o *output) flag(c *cobra.Command) {
-	c.Flags().StringVarP(&o.format, "output", "o", "table", "table, json or yaml")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	outputFlag(c, &o.format, "table, json or yaml", "table", "json", "yaml")
 }
+
+// outputFlag adds --output, one of some formats, of which the first is the default. Another is refused before the command does anything.
+func outputFlag(c *cobra.Command, format *string, help string, formats ...string) {
+	*format = formats[0]
+	c.Flags().VarP(&choice{format, formats}, "output", "o", help)
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+}
+
+// choice is the value of a flag that is one of some words.
+type choice struct {
+	value *string
+	of    []string
+}
+
+// Set implements pflag.Value.
+func (c *choice) Set(s string) error {
+	if last := len(c.of) - 1; !slices.Contains(c.of, s) {
+		return fmt.Errorf("must be %s or %s", strings.Join(c.of[:last], ", "), c.of[last])
+	}
+	*c.value = s
+	return nil
+}
+
+// String implements pflag.Value.
+func (c *choice) String() string {
+	if c.value == nil {
+		return ""
+	}
+	return *c.value
+}
+
+// Type implements pflag.Value.
+func (*choice) Type() string { return "string" }
 
 // write writes v, or calls table for the form that people read.
 func (o *output) write(w io.Writer, v any, table func(io.Writer)) error {
 	switch o.format {
-	case "table":
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		table(t)
-		return t.Flush()
 	case "json":
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
@@ -35,7 +64,9 @@ func (o *output) write(w io.Writer, v any, table func(io.Writer)) error {
 	case "yaml":
 		return writeYAML(w, v)
 	}
-	return usage("--output must be table, json or yaml, not %q", o.format)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	table(t)
+	return t.Flush()
 }
 
 // writeYAML writes what JSON has, in its order.

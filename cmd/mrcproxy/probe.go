@@ -83,7 +83,10 @@ func runProbe(c *cobra.Command, target string, f probeFlags) error {
 func (f probeFlags) targets(target string) ([]app.Once, error) {
 	if f.file == "" {
 		h, err := f.over(config.DefaultHealth())
-		return []app.Once{{URI: target, Health: h, Deep: f.deep}}, err
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return []app.Once{{URI: target, Health: h, Deep: f.deep}}, nil
 	}
 	cfg, err := config.Load(f.file)
 	if err != nil {
@@ -127,7 +130,7 @@ func (f probeFlags) over(h config.Health) (config.Health, error) {
 	if f.expect != "" {
 		re, err := regexp.Compile(f.expect)
 		if err != nil {
-			return h, fmt.Errorf("--expect: %w", err)
+			return h, usage("--expect: %w", err)
 		}
 		h.Deep.Expect.Re = re
 	}

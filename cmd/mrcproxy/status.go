@@ -49,7 +49,10 @@ func again(ctx context.Context, w io.Writer, show func(io.Writer) error) error {
 	defer t.Stop()
 	for {
 		var b bytes.Buffer
-		if err := show(&b); err != nil {
+		switch err := show(&b); {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
 			return err
 		}
 		fmt.Fprintf(w, "\x1b[H\x1b[2J%s", b.Bytes())

@@ -42,11 +42,10 @@ func traceCommand() *cobra.Command {
 				out, into = &f, " in "+file
 			}
 			messages, dropped, err := cl.Trace(c.Context(), q, out)
-			err = errors.Join(err, f.close())
 			if c.Context().Err() != nil { // interrupted, which is its usual end
-				return nil
+				return f.close()
 			}
-			if err != nil {
+			if err = errors.Join(err, f.close()); err != nil {
 				return err
 			}
 			lost := ""
