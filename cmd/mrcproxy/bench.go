@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -174,7 +175,7 @@ func (l *load) report(target string) benchReport {
 	}
 	slices.Sort(l.setups)
 	for name, part := range map[string]float64{"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1} {
-		r.Setup[name] = float64(quantile(l.setups, part).Microseconds()) / 1000
+		r.Setup[name] = millis(quantile(l.setups, part))
 	}
 	return r
 }
@@ -184,8 +185,7 @@ func quantile(sorted []time.Duration, part float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0
 	}
-	n := int(part*float64(len(sorted)) + 0.999999)
-	return sorted[min(max(n, 1), len(sorted))-1]
+	return sorted[max(int(math.Ceil(part*float64(len(sorted)))), 1)-1]
 }
 
 func (r benchReport) table(w io.Writer) {

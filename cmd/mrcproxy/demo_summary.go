@@ -68,15 +68,8 @@ func summarize(h *house, c *calls) *summary {
 }
 
 func setupOf(all []time.Duration) setup {
-	if len(all) == 0 {
-		return setup{}
-	}
 	sorted := slices.Sorted(slices.Values(all))
-	at := func(q float64) float64 {
-		i := int(math.Ceil(q*float64(len(sorted)))) - 1
-		return millis(sorted[max(0, i)])
-	}
-	return setup{P50: at(.5), P99: at(.99), Max: at(1)}
+	return setup{P50: millis(quantile(sorted, .5)), P99: millis(quantile(sorted, .99)), Max: millis(quantile(sorted, 1))}
 }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -37,16 +37,13 @@ func (o Options) events(stopping context.Context) http.HandlerFunc {
 			o.fail(w, err)
 			return
 		}
-		select {
-		case room <- struct{}{}:
-			defer func() { <-room }()
-		default:
-			o.fail(w, &api.Error{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("%d streams of events are open, no more are served", maxStreams)})
+		leave, ok := o.enter(w, room, "streams of events")
+		if !ok {
 			return
 		}
-		ctx, cancel := context.WithCancel(r.Context())
+		defer leave()
+		ctx, cancel := either(r.Context(), stopping)
 		defer cancel()
-		defer context.AfterFunc(stopping, cancel)()
 		s := &stream{w: w, control: http.NewResponseController(w), events: o.Events, after: after}
 		if !given { // from now on
 			if all := o.Events.Since(0); len(all) > 0 {

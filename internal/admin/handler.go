@@ -2,11 +2,14 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/pprof"
 
 	"go.uber.org/zap"
+
+	"mrcproxy/internal/api"
 )
 
 // handler routes what o has. Profiles end when stopping does.
@@ -53,6 +56,24 @@ func sameSite(next http.HandlerFunc) http.Handler {
 	})
 }
 
+// enter takes one of the places in room for an answer that goes on, until leave is called; without one, it answers so.
+func (o Options) enter(w http.ResponseWriter, room chan struct{}, what string) (leave func(), ok bool) {
+	select {
+	case room <- struct{}{}:
+		return func() { <-room }, true
+	default:
+		o.fail(w, &api.Error{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("%d %s are open, no more are served", cap(room), what)})
+		return nil, false
+	}
+}
+
+// either ends when one of them does, or cancel is called.
+func either(one, other context.Context) (both context.Context, cancel context.CancelFunc) {
+	both, end := context.WithCancel(one)
+	stop := context.AfterFunc(other, end)
+	return both, func() { stop(); end() }
+}
+
 func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
 	if o.Ready != nil {
 		if ok, why := o.Ready(); !ok {
@@ -92,9 +113,8 @@ func profiles(stopping context.Context, mux *http.ServeMux) {
 		"/debug/pprof/trace":   pprof.Trace,
 	} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
-			ctx, cancel := context.WithCancel(r.Context())
+			ctx, cancel := either(r.Context(), stopping)
 			defer cancel()
-			defer context.AfterFunc(stopping, cancel)()
 			h(w, r.WithContext(ctx))
 		})
 	}

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,13 +23,11 @@ func (o Options) traces(stopping context.Context) http.Handler {
 			o.fail(w, err)
 			return
 		}
-		select {
-		case room <- struct{}{}:
-			defer func() { <-room }()
-		default:
-			o.fail(w, &api.Error{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("%d traces are open, no more are served", maxTraces)})
+		leave, ok := o.enter(w, room, "traces")
+		if !ok {
 			return
 		}
+		defer leave()
 		q := api.TraceQuery{CallID: r.FormValue("call_id"), Backend: r.FormValue("backend")}
 		if v.messages, err = o.Daemon.Trace(q); err != nil {
 			o.fail(w, err)
@@ -39,9 +36,8 @@ func (o Options) traces(stopping context.Context) http.Handler {
 		defer v.messages.Close()
 		fields := []zap.Field{zap.String("by", by(r, r.FormValue("by"))), zap.String("call_id", printable(q.CallID)), zap.String("backend", printable(q.Backend)), zap.String("format", v.format)}
 		o.Log.Info("trace begins", fields...)
-		ctx, cancel := context.WithCancel(r.Context())
+		ctx, cancel := either(r.Context(), stopping)
 		defer cancel()
-		defer context.AfterFunc(stopping, cancel)()
 		v.serve(ctx, w)
 		o.Log.Info("trace ends", append(fields, zap.Int("messages", v.written), zap.Uint64("dropped", v.messages.Dropped()))...)
 	})
