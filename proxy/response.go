@@ -86,6 +86,10 @@ func (d *tx) branch(attempt uint8) *branch {
 	return nil
 }
 
+// counts reports whether the client's INVITE waits for what comes on that branch: not on an abandoned one, and not on one that has
+// failed while the next server is asked for, or waited for.
+func (d *tx) counts(b *branch) bool { return b == &d.cur && d.call != nil && d.call.lease != nil }
+
 func (p *Proxy) branchResponse(s *shard, w *worker, pr *pair, b *branch) {
 	m, d := &w.m, &pr.Data
 	now := p.now()
@@ -109,12 +113,10 @@ func (p *Proxy) branchResponse(s *shard, w *worker, pr *pair, b *branch) {
 		}
 	case d.kind == relayed:
 		p.relayResponse(s, w, pr, now)
-	case b != &d.cur || pr.Server.Final() && pr.Server.State != transaction.Accepted:
-		if m.Status >= 200 && m.Status < 300 {
-			p.endLate(s, w, pr, b)
-		}
-	default:
+	case d.counts(b), b == &d.cur && pr.Server.State == transaction.Accepted:
 		p.placedResponse(s, w, pr, now)
+	case m.Status >= 200 && m.Status < 300:
+		p.endLate(s, w, pr, b)
 	}
 }
 

@@ -101,7 +101,7 @@ func (p *Proxy) branchFailed(s *shard, w *worker, pr *pair, b *branch, why strin
 			p.letGo(w, pr)
 		}
 		p.relayFailed(s, w, pr, why)
-	case d.kind == initial && !pr.Server.Final():
+	case d.counts(b):
 		p.failover(s, w, pr, ended{why: why}, definite)
 	}
 }
