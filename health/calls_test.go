@@ -57,6 +57,18 @@ func TestErrorRate(t *testing.T) {
 	}
 }
 
+// TestErrorWindowChanged: a reload may make the window longer or shorter; calls count from then on as ever.
+func TestErrorWindowChanged(t *testing.T) {
+	for _, window := range []time.Duration{time.Second, 9 * time.Second, 11 * time.Second, time.Hour} {
+		s, at := feed(Status{State: Up, Since: t0.Add(-time.Hour)}, rated, t0, many(5, CallOK)...)
+		p := rated
+		p.ErrorWindow, p.ErrorVolume = window, 5
+		if s, _ = feed(s, p, at, many(11, CallErrored)...); s.State != Down {
+			t.Errorf("window %v: %+v", window, s.Recent)
+		}
+	}
+}
+
 // A server of which more than half the calls fail: each time it is out for longer, though single calls succeed.
 func TestErrorRateGrows(t *testing.T) {
 	s := Status{State: Up, Since: t0.Add(-time.Hour)}

@@ -8,6 +8,7 @@ const parts = 10
 // Recent counts calls over a sliding window. The zero value is empty.
 type Recent struct {
 	good, bad [parts]uint32
+	part      int64 // its length, ns
 	newest    int64 // number of the newest part, in parts since the epoch
 }
 
@@ -19,13 +20,13 @@ func (r Recent) Counts() (good, bad int) {
 	return good, bad
 }
 
-// add counts a call at a time; one from before the window is not counted.
+// add counts a call at a time; one from before the window is not counted. Another window than before begins empty.
 func (r Recent) add(at time.Time, window time.Duration, failed bool) Recent {
-	n := at.UnixNano() / max(int64(window)/parts, 1)
+	part := max(int64(window)/parts, 1)
+	n := at.UnixNano() / part
 	switch {
-	case n >= r.newest+parts:
-		r = Recent{}
-		r.newest = n
+	case part != r.part, n >= r.newest+parts:
+		r = Recent{part: part, newest: n}
 	case n <= r.newest-parts:
 		return r
 	}

@@ -36,7 +36,7 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 	s := p.txs.Shard(key)
 	s.Lock()
 	defer s.Unlock()
-	if pr := s.Find(key); pr != nil {
+	if pr := s.Find(key); pr != nil { // another reader was quicker
 		p.absorb(pr)
 		return
 	}

@@ -93,3 +93,32 @@ func TestRate(t *testing.T) {
 		l.noSessions()
 	})
 }
+
+// TestRateOfRetransmissions: an INVITE that comes again is none that starts something: it is answered as its transaction was, and
+// takes nothing from the next, whatever the rate is and whoever may start sessions by now.
+func TestRateOfRetransmissions(t *testing.T) {
+	inLab(t, setup{}, func(l *lab) {
+		r := *l.p.routing.Load()
+		r.Rate = Rate{PerSource: 1}
+		l.p.SetRouting(&r)
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		inv := c.invite("fs-recog-udp-01-INVITE")
+		in := srv.recv("INVITE")
+		srv.answer(in, "180 Ringing")
+		c.recv("180")
+		c.send(inv)
+		c.recv("180")
+		l.wantDropped(DropRate, 0)
+		r.Allow = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} // the source is not in it any more
+		l.p.SetRouting(&r)
+		c.send(inv)
+		c.recv("180")
+		l.wantDropped(DropForbidden, 0)
+		d := &dialog{l: l, client: c, server: srv, invite: in}
+		srv.answer(in, "fs-recog-udp-03-200-INVITE")
+		d.ok = c.recv("200")
+		c.send(d.fromClient("ACK"))
+		srv.recv("ACK")
+		d.bye()
+	})
+}

@@ -62,6 +62,7 @@ func (p *Proxy) outOfDialog(w *worker, from transport.Flow, routes []message.Spa
 	switch {
 	case m.Method == message.Ack:
 		p.obs.Dropped(DropNoDialog)
+	case m.Method == message.Invite && p.retransmitted(m): // before all that asks whether something may start
 	case !contains(r.Allow, from.Remote.Addr()):
 		p.refuse(w, from, 403, "", DropForbidden)
 	case !p.limits.Load().admit(from.Remote.Addr(), time.Now()):
@@ -79,6 +80,19 @@ func (p *Proxy) outOfDialog(w *worker, from transport.Flow, routes []message.Spa
 	default:
 		p.invite(w, from, r, pops)
 	}
+}
+
+// retransmitted answers an INVITE that has its transaction already as that was answered (RFC 3261 17.2.1).
+func (p *Proxy) retransmitted(m *message.Message) bool {
+	key := p.serverKey(m, message.Invite)
+	s := p.txs.Shard(key)
+	s.Lock()
+	defer s.Unlock()
+	pr := s.Find(key)
+	if pr != nil {
+		p.absorb(pr)
+	}
+	return pr != nil
 }
 
 // isSIP: a sips: URI asks for TLS on every hop, which we do not promise; sip: over TLS is served.

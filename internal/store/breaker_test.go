@@ -14,7 +14,9 @@ type fake struct {
 	mu    sync.Mutex
 	takes time.Duration // for ever when negative
 	err   error
+	late  bool // it takes what comes next for too late
 	calls []time.Time
+	there map[string]bool // renewed
 }
 
 var errReset = errors.New("connection reset")
@@ -34,7 +36,8 @@ func (f *fake) exchanges() int {
 func (f *fake) Do(ctx context.Context, calls []*call) error {
 	f.mu.Lock()
 	f.calls = append(f.calls, time.Now())
-	takes, err := f.takes, f.err
+	takes, err, late := f.takes, f.err, f.late
+	f.late = false
 	f.mu.Unlock()
 	if takes < 0 {
 		<-ctx.Done()
@@ -49,9 +52,32 @@ func (f *fake) Do(ctx context.Context, calls []*call) error {
 		return err
 	}
 	for _, c := range calls {
+		if late {
+			c.reply = reply{status: tooLate, now: time.Now().UnixMilli(), ok: true}
+			continue
+		}
 		c.reply = reply{status: done, now: time.Now().UnixMilli(), since: 1, rest: make([]int64, len(c.keys)-head), ok: true}
+		f.note(c)
 	}
 	return nil
+}
+
+// note keeps what a call puts there.
+func (f *fake) note(c *call) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range c.leases {
+		if f.there == nil {
+			f.there = map[string]bool{}
+		}
+		f.there[member(l.key)] = true
+	}
+}
+
+func (f *fake) has(key uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.there[member(key)]
 }
 
 func (f *fake) Close() error { return nil }
@@ -203,6 +229,28 @@ func TestMemory(t *testing.T) {
 				t.Errorf("%s: %d own, %d held", p.name, p.own(), p.held)
 			}
 		}
+	})
+}
+
+// TestClockSet: the clock of Redis was set while a session is asked for. What is decided without it then is put there as soon as its
+// clock is known, since the link was never lost.
+func TestClockSet(t *testing.T) {
+	scripted(t, Rule{Share, 1}, func(f *fake, i *instance, _ func(Verdict, time.Duration)) {
+		f.mu.Lock()
+		f.late = true
+		f.mu.Unlock()
+		if v := i.admit(77, 10, 10); v != Admitted {
+			t.Fatalf("verdict %v", v)
+		}
+		i.establish(77)
+		if f.has(77) {
+			t.Fatal("it was not too late")
+		}
+		time.Sleep(2 * renew)
+		if !i.Stats().Up || !f.has(77) {
+			t.Error("Redis does not know of the session")
+		}
+		i.bye(77)
 	})
 }
 

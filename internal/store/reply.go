@@ -203,8 +203,11 @@ func (s *Store) unanswered(c *call, t *tell) {
 		}
 		l.sent = true
 		s.decideAlone(l, t)
-		if l.state == over {
+		switch {
+		case l.state == over:
 			s.gone = append(s.gone, gone{key: l.key, place: l.place})
+		case !s.breaker.open: // else it is put there when Redis is back
+			s.renew(l)
 		}
 	case s.scripts.renew:
 		for _, l := range c.leases {
