@@ -212,4 +212,26 @@ func TestDepart(t *testing.T) {
 		srv.answer(in, "486 Busy Here")
 		srv.recv("ACK")
 	})
+	inLab(t, func() setup {
+		s := queued(3*time.Second, 5)
+		routing := s.routing
+		s.routing = func(r *Routing) {
+			routing(r)
+			r.Drain.Timeout = 500 * time.Millisecond
+		}
+		return s
+	}(), func(l *lab) { // who waits for a place does so no longer than for an answer
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		d := l.call(c, srv)
+		waits := c.another(1)
+		_, _ = depart(l, context.Background())
+		c.recvAt(150*time.Millisecond, "100")
+		l.until(600 * time.Millisecond)
+		c.ackFinal(waits, c.recv("480"))
+		l.wantQueued(0)
+		if n := l.p.queues.waiting.Load(); n != 0 {
+			t.Errorf("%d wait", n)
+		}
+		d.bye()
+	})
 }

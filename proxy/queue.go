@@ -144,7 +144,7 @@ func (p *Proxy) queueUp(pr *pair, now transaction.Time) bool {
 	if c.wait.until == 0 {
 		c.wait.until = min(now+cl.Queue.Milliseconds(), c.deadline)
 	}
-	if now >= c.wait.until || p.stopping.Load() || len(c.attempts) >= min(r.Failover.MaxAttempts, maxAttempts) {
+	if now >= min(c.wait.until, c.deadline) || p.stopping.Load() || len(c.attempts) >= min(r.Failover.MaxAttempts, maxAttempts) {
 		return false
 	}
 	if !p.queues.join(pr.ID, c, now, cl.QueueLength) {

@@ -45,7 +45,7 @@ func (t *Table) Learn(key uint64, server uint32, s *Session, expires time.Durati
 	}
 	s.Learned = true
 	s.set(acked)
-	if !t.Add(key, s, expires) {
+	if !t.add(key, s, expires, true) {
 		s.Lease.Release()
 		return false
 	}

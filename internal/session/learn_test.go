@@ -203,3 +203,23 @@ func TestList(t *testing.T) {
 		}
 	})
 }
+
+// TestEndedWhileLearned: a BYE that is answered while another message of the session has it learned has the last word.
+func TestEndedWhileLearned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := backends(t, 10)
+		tb, l := learning(t, b)
+		server := b.Backends()[0].ID()
+		key := Key([]byte("a"), nil, server)
+		adopt := tb.opts.Adopt
+		tb.opts.Adopt = func(id uint32, resource string) *balancer.Lease {
+			tb.opts.Adopt = adopt
+			tb.EndUnknown(key, server, &Session{CallID: "a"})
+			return adopt(id, resource)
+		}
+		if tb.Learn(key, server, &Session{CallID: "a"}, 0) || tb.Len() != 0 || held(b) != 0 {
+			t.Errorf("learned: %d sessions, %d leases", tb.Len(), held(b))
+		}
+		equal(t, l.String(), "a bye_unknown")
+	})
+}

@@ -72,13 +72,18 @@ func (t *Table) Len() int { return int(t.count.Load()) }
 // Session-Expires, 0 for none. false: a session of that key is there already; s is not taken and its lease is the caller's
 // still.
 func (t *Table) Add(key uint64, s *Session, expires time.Duration) bool {
+	return t.add(key, s, expires, false)
+}
+
+// add is Add; unlessEnded: not when a session of that key has just ended.
+func (t *Table) add(key uint64, s *Session, expires time.Duration, unlessEnded bool) bool {
 	now := t.now()
 	t.prepare(key, s, now, now)
 	s.expires.Store(s.due(now, expires))
 	h := t.shard(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return t.insert(h, s, now)
+	return !(unlessEnded && h.ended.has(key)) && t.insert(h, s, now)
 }
 
 // prepare fills in what the table owns of a session that began at start.
