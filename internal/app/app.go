@@ -63,6 +63,7 @@ type App struct {
 	opts     Options
 	log      *zap.Logger
 	mu       sync.Mutex      // one reload, or change of a name, at a time
+	watched  digest          // of the configuration file that New has loaded
 	skipped  []string        // addresses of names that are left out; guarded by mu
 	counted  map[string]bool // URIs of servers that metrics may have counts of; guarded by mu
 	cfg      atomic.Pointer[config.Config]
@@ -100,6 +101,7 @@ type App struct {
 
 // New loads the configuration and opens every socket, so that whatever can fail at a start has failed when it returns.
 func New(o Options) (*App, error) {
+	watched := sum(o.Watch)
 	cfg, err := o.Load()
 	if err != nil {
 		return nil, err
@@ -109,7 +111,7 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	now := time.Now()
-	a := &App{opts: o, log: o.Log, bal: balancer.New(), started: now, deeps: health.NewSchedule(), recent: recent.New(now),
+	a := &App{opts: o, log: o.Log, bal: balancer.New(), started: now, deeps: health.NewSchedule(), recent: recent.New(now), watched: watched,
 		left: make(chan struct{}), journalOut: make(chan struct{}), journalOver: make(chan struct{})}
 	if a.book, err = operator.Open(operatorFile(cfg)); err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func (a *App) watch(ctx context.Context, path string) error {
 		}
 	}
 	follow()
-	last := sum(path)
+	last := a.watched // not what the file is by now
 	timer := time.NewTimer(0)
 	for {
 		select {
