@@ -5,12 +5,12 @@ package hep
 import (
 	"context"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"mrcproxy/internal/latest"
 	"mrcproxy/internal/trace"
 )
 
@@ -46,10 +46,7 @@ type Exporter struct {
 	hub     *trace.Hub
 	log     *zap.Logger
 	backOff time.Duration // the first
-	turned  chan struct{} // there is another target
-
-	mu     sync.Mutex
-	target Target
+	target  *latest.Value[Target]
 
 	sent, dropped, errors atomic.Uint64
 
@@ -63,23 +60,11 @@ type Exporter struct {
 
 // New makes an Exporter of what the hub shows, without a Target.
 func New(hub *trace.Hub, log *zap.Logger) *Exporter {
-	return &Exporter{hub: hub, log: log, backOff: firstBackOff, turned: make(chan struct{}, 1)}
+	return &Exporter{hub: hub, log: log, backOff: firstBackOff, target: latest.New[Target]()}
 }
 
 // Use has messages from now on go to t.
-func (e *Exporter) Use(t Target) {
-	e.mu.Lock()
-	same := e.target == t
-	e.target = t
-	e.mu.Unlock()
-	if same {
-		return
-	}
-	select {
-	case e.turned <- struct{}{}:
-	default:
-	}
-}
+func (e *Exporter) Use(t Target) { e.target.Set(t) }
 
 // Stats are the counts so far.
 func (e *Exporter) Stats() Stats {
@@ -89,18 +74,12 @@ func (e *Exporter) Stats() Stats {
 // Run sends until ctx ends, and then what still waits, as long as the server takes it.
 func (e *Exporter) Run(ctx context.Context) error {
 	for {
-		select {
-		case <-e.turned: // what has turned is read now
-		default:
-		}
-		e.mu.Lock()
-		t := e.target
-		e.mu.Unlock()
+		t := e.target.Get()
 		if t == (Target{}) {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-e.turned:
+			case <-e.target.Changed():
 			}
 			continue
 		}
@@ -141,7 +120,7 @@ func (e *Exporter) serve(ctx context.Context, t Target, w *trace.Watcher) {
 				e.send(ctx, line)
 			}
 			count()
-		case <-e.turned:
+		case <-e.target.Changed():
 			e.giveUp()
 			return
 		case <-ctx.Done():

@@ -6,7 +6,6 @@ package spans
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
+	"mrcproxy/internal/latest"
 	"mrcproxy/proxy"
 )
 
@@ -45,12 +45,9 @@ type Stats struct {
 
 // Exporter tells of INVITEs while it has an endpoint. All methods are safe for concurrent use.
 type Exporter struct {
-	opt     Options
-	invites chan ended
-	turned  chan struct{} // there is another endpoint
-
-	mu       sync.Mutex
-	endpoint string
+	opt      Options
+	invites  chan ended
+	endpoint *latest.Value[string]
 
 	sent, dropped, errors atomic.Uint64
 }
@@ -63,23 +60,11 @@ type ended struct {
 
 // New makes an Exporter without an endpoint.
 func New(o Options) *Exporter {
-	return &Exporter{opt: o, invites: make(chan ended, maxWaiting), turned: make(chan struct{}, 1)}
+	return &Exporter{opt: o, invites: make(chan ended, maxWaiting), endpoint: latest.New[string]()}
 }
 
 // Use has INVITEs from now on told to the collector at that URL; "": to nobody.
-func (e *Exporter) Use(endpoint string) {
-	e.mu.Lock()
-	same := e.endpoint == endpoint
-	e.endpoint = endpoint
-	e.mu.Unlock()
-	if same {
-		return
-	}
-	select {
-	case e.turned <- struct{}{}:
-	default:
-	}
-}
+func (e *Exporter) Use(endpoint string) { e.endpoint.Set(endpoint) }
 
 // Tell tells of an INVITE that has just ended, if it was drawn. Its Attempts and Steps are not to be changed any more.
 func (e *Exporter) Tell(i *proxy.Invite) {
@@ -101,14 +86,7 @@ func (e *Exporter) Stats() Stats {
 // Run tells until ctx ends, and then what still waits.
 func (e *Exporter) Run(ctx context.Context) error {
 	for {
-		select {
-		case <-e.turned: // what has turned is read now
-		default:
-		}
-		e.mu.Lock()
-		endpoint := e.endpoint
-		e.mu.Unlock()
-		e.serve(ctx, endpoint)
+		e.serve(ctx, e.endpoint.Get())
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -130,7 +108,7 @@ func (e *Exporter) serve(ctx context.Context, endpoint string) {
 			c.tell(ctx, i)
 		case <-tick.C:
 			c.send(ctx)
-		case <-e.turned:
+		case <-e.endpoint.Changed():
 			c.send(ctx)
 			return
 		case <-ctx.Done():
