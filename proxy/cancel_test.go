@@ -204,6 +204,39 @@ func TestCancelReinvite(t *testing.T) {
 	})
 }
 
+// TestCancelReinviteSilence: the server leaves both unanswered. The client's session goes on, so it is not told 408, which would end
+// it (RFC 3261 12.2.1.2).
+func TestCancelReinviteSilence(t *testing.T) {
+	for _, provisional := range []bool{false, true} {
+		inLab(t, setup{}, func(l *lab) {
+			c, srv := l.udp(freeswitch), l.udp(serverA)
+			d := l.call(c, srv)
+			start := time.Since(l.start)
+			re := c.send(d.fromClient("INVITE"))
+			in := srv.recv("INVITE")
+			if provisional {
+				srv.answer(in, "183 Session Progress")
+				c.recv("183")
+			}
+			c.send(re.clone().rename("CANCEL"))
+			c.recv("200 CANCEL")
+			l.until(start + 490*time.Millisecond)
+			if !provisional {
+				c.recv("100")
+			}
+			c.recvAt(start+500*time.Millisecond, "487")
+			c.send(re.clone().rename("ACK"))
+			l.wantSessions(1)
+			for srv.next() != nil {
+			}
+			d.bye()
+			l.wait(40 * time.Second)
+			for srv.next() != nil { // CANCELs
+			}
+		})
+	}
+}
+
 // TestRefusedHopByHop: a failure goes back, and both ACKs stay on their hop; without the client's it is sent again
 // (timer G), and stops at timer H.
 func TestRefusedHopByHop(t *testing.T) {

@@ -141,11 +141,13 @@ func (p *Proxy) relayFailed(s *shard, w *worker, pr *pair, why string) {
 		return
 	}
 	reason := "Reason: SIP;cause=408;text=\"" + why + "\"\r\n"
-	switch d.method {
-	case message.Bye:
+	switch {
+	case d.method == message.Bye:
 		p.answer(s, w, pr, 481, reason)
 		p.ended(d, session.ByeUnanswered)
-	case message.Invite:
+	case d.unwanted: // 408 would end the dialog (12.2.1.2), and the rest of it is well
+		p.answer(s, w, pr, 487, "")
+	case d.method == message.Invite:
 		p.answer(s, w, pr, 408, reason)
 	default:
 		p.answer(s, w, pr, 504, reason)

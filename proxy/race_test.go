@@ -83,6 +83,19 @@ func TestPanicKeepsNoLock(t *testing.T) {
 		c.recvAt(4*time.Second, "480")
 		c.send(inv.clone().rename("ACK"))
 	})
+	inLab(t, setup{}, func(l *lab) {
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		l.p.bal = &panicking{reporting: l.bal}
+		inv := c.invite("fs-recog-udp-01-INVITE")
+		c.recvAt(150*time.Millisecond, "100")
+		l.until(4 * time.Second)
+		for srv.next() != nil {
+		}
+		l.wantDropped(DropPanic, 1)
+		l.obs.dropped[DropPanic] = 0
+		c.recvAt(5*time.Second, "480") // what was due is done at the next try
+		c.send(inv.clone().rename("ACK"))
+	})
 }
 
 // TestManyAtOnce sends from many goroutines, for the race detector; every session ends, nothing is left.

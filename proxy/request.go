@@ -253,6 +253,7 @@ func (p *Proxy) cancel(w *worker, from transport.Flow) {
 		return
 	}
 	d := &pr.Data
+	d.unwanted = d.kind == relayed
 	if c := d.call; c != nil {
 		c.cancelled = true
 		c.drop()

@@ -5,12 +5,17 @@ import (
 	"mrcproxy/proxy/transaction"
 )
 
+// afterFault is when what is due is tried again, in milliseconds, should a bug of ours end it: a client that has seen a provisional
+// response waits for ever, and a lease is to be given back.
+const afterFault = 1000
+
 // fire does what is due for a pair, under its shard's lock.
 func (p *Proxy) fire(s *shard, pr *pair) {
 	w := p.worker()
 	defer p.guard(w, "timer")
 	d := &pr.Data
 	now := p.now()
+	s.Arm(pr, now+afterFault)
 	if now >= pr.Server.Due() {
 		if pr.Server.Timer(now).Has(transaction.Resend) {
 			p.send(d.replyTo, d.reply)

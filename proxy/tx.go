@@ -30,6 +30,7 @@ type tx struct {
 	callback uint16 // relayed towards a client: the port that it listens on
 	again    bool   // it was sent once more at once, on a new connection
 	over     bool   // relayed: its session has ended already
+	unwanted bool   // relayed: its sender has cancelled it
 	loop     uint32
 	msg      []byte         // the request as received; of an own request, as sent
 	reply    []byte         // the response that the server half resends
