@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -61,76 +60,6 @@ type Options struct {
 	Log    *zap.Logger
 }
 
-// Place is the pools that a session takes a place in.
-type Place struct {
-	cluster *cluster
-	pools   []*pool
-}
-
-// cluster is the names of a cluster's keys, and whether its data is whole.
-type cluster struct {
-	name   string
-	since  string // keys
-	ended  string
-	begun  int64     // when its counts began, as last seen
-	whole  time.Time // when all instances have put their leases there
-	counts []*pool   // to be counted
-}
-
-// pool is a set of sessions that a limit is for.
-type pool struct {
-	cluster   *cluster
-	name      string
-	key       string
-	leases    [over]int // of this instance, by their state
-	held      int       // that Redis has, some of which may be released
-	elsewhere int       // that others have, as last counted
-	counted   bool      // it was
-	part      Part      // that holds while limits cannot be checked
-	limit     int       // as last asked for; -1: none, or not known yet
-	most      int       // as last told to Options.Parted
-}
-
-// lease is a session's place in its pools. It is in Store.leases until it is released.
-type lease struct {
-	key    uint64
-	place  *Place
-	ask    *ask // while it is not decided
-	refs   int32
-	state  leaseState
-	real   bool // its session was established, as far as is known
-	firm   bool // it was when it was last looked at
-	sent   bool // Redis may have it, whatever the state is
-	queued bool // in Store.due
-	timer  wheel.Timer[*lease]
-}
-
-type leaseState uint8
-
-const (
-	waiting leaseState = iota // to be asked for
-	asked                     // Redis is being asked
-	held                      // in Redis
-	local                     // admitted without Redis, or taken before this process began
-	over                      // released
-)
-
-// ask is a wish for a lease.
-type ask struct {
-	limits []int
-	ttl    time.Duration
-	since  time.Time
-	done   func(Verdict)
-}
-
-// gone is a lease to be taken out of Redis.
-type gone struct {
-	key     uint64
-	place   *Place
-	held    bool // it counts in pool.held
-	session bool // it was established: another instance may have it, too
-}
-
 // Store counts this instance's sessions together with those of the others. All its methods are safe for concurrent use,
 // and but for Run and Connect none blocks.
 type Store struct {
@@ -182,72 +111,6 @@ func (s *Store) SetRule(r Rule) {
 	s.allParts(&t, time.Now())
 	s.mu.Unlock()
 	s.opts.tell(&t)
-}
-
-// Place is a place in pools of a cluster. One can serve for any number of sessions.
-func (s *Store) Place(cluster string, pools ...string) *Place {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	pl := &Place{cluster: s.cluster(cluster)}
-	for _, name := range pools {
-		pl.pools = append(pl.pools, s.pool(pl.cluster, name))
-	}
-	return pl
-}
-
-func (s *Store) cluster(name string) *cluster {
-	c := s.clusters[name]
-	if c == nil {
-		c = &cluster{name: name, since: s.key(name, "since"), ended: s.key(name, "ended")}
-		s.clusters[name] = c
-	}
-	return c
-}
-
-func (s *Store) pool(c *cluster, name string) *pool {
-	key := s.key(c.name, name)
-	p := s.pools[key]
-	if p == nil {
-		p = &pool{cluster: c, name: name, key: key, limit: -1, most: -1}
-		s.pools[key] = p
-	}
-	return p
-}
-
-func (s *Store) key(cluster, name string) string {
-	return fmt.Sprintf("%s:{%s}:%s", s.opts.Redis.Prefix, cluster, name)
-}
-
-// Count has these places counted, about ten times while a lease is renewed once, and no others.
-func (s *Store) Count(places []*Place) {
-	var t tell
-	s.mu.Lock()
-	s.count(places)
-	s.allParts(&t, time.Now())
-	s.mu.Unlock()
-	s.opts.tell(&t)
-}
-
-func (s *Store) count(places []*Place) {
-	for _, c := range s.clusters {
-		c.counts = nil
-	}
-	wanted := map[*pool]bool{}
-	for _, pl := range places {
-		for _, p := range pl.pools {
-			if !wanted[p] {
-				wanted[p] = true
-				p.limit = -1 // it may be another from here on
-				p.cluster.counts = append(p.cluster.counts, p)
-				s.pools[p.key] = p
-			}
-		}
-	}
-	for key, p := range s.pools {
-		if p.leases == [over]int{} && !wanted[p] {
-			delete(s.pools, key)
-		}
-	}
 }
 
 // Admit asks for a place under limits, one for each of its pools, -1 for none, on behalf of the session of that key. Unless
@@ -353,66 +216,6 @@ func (s *Store) Ended(key uint64, pl *Place) {
 
 // mostGone bounds what is remembered for a Redis that is away; what is more, expires.
 const mostGone = 1 << 16
-
-// take adds a lease. mu is held, here and below.
-func (s *Store) take(key uint64, pl *Place, st leaseState) *lease {
-	l := &lease{key: key, place: pl, refs: 1, state: st}
-	l.timer.Value = l
-	s.leases[key] = l
-	for _, p := range pl.pools {
-		p.leases[st]++
-	}
-	return l
-}
-
-// become has a lease that is not over be in another state.
-func (l *lease) become(st leaseState) {
-	for _, p := range l.place.pools {
-		p.leases[l.state]--
-		if st != over {
-			p.leases[st]++
-		}
-	}
-	l.state = st
-}
-
-// drop takes a lease out, here and, where it may be there, in Redis.
-func (s *Store) drop(l *lease) {
-	if l.state == held || l.state == local && l.sent {
-		s.gone = append(s.gone, gone{l.key, l.place, l.state == held, l.real})
-		s.nudge()
-	}
-	s.remove(l)
-}
-
-// renew has a lease put into Redis with the next exchange, if it is ours to renew.
-func (s *Store) renew(l *lease) {
-	if !l.queued && !(s.left && l.firm) {
-		s.wheel.Disarm(&l.timer)
-		l.queued = true
-		s.due = append(s.due, l)
-	}
-}
-
-func (s *Store) remove(l *lease) {
-	delete(s.leases, l.key)
-	s.wheel.Disarm(&l.timer)
-	l.become(over)
-}
-
-// alone decides without Redis.
-func (s *Store) alone(l *lease, limits []int, t *tell) Verdict {
-	s.parts(t, l.place.pools, time.Now())
-	l.become(local)
-	v := s.rule.Load().admit(l.place.pools, limits)
-	if v != Admitted {
-		s.remove(l)
-		s.stats.AloneRefused++
-		return v
-	}
-	s.stats.AloneAdmitted++
-	return v
-}
 
 func (s *Store) nudge() {
 	select {
