@@ -302,8 +302,9 @@ func TestQueueForAdmission(t *testing.T) {
 		c.invite("fs-recog-udp-01-INVITE")
 		l.wantQueued(1)
 		l.wait(100 * time.Millisecond)
-		l.wantQueued(0)
+		l.wantQueued(1) // until it is admitted
 		g.last(l, len(full)+1, serverA).done(Admitted)
+		l.wantQueued(0)
 		l.accept(c, srv, "fs-recog-udp-03-200-INVITE").bye()
 	})
 	g = &gate{atOnce: slices.Repeat([]Verdict{Full}, 1000)}
@@ -351,4 +352,47 @@ func TestEndedElsewhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestQueueKeepsItsOrder: who waits for a verdict has not lost the place in the queue. Who comes meanwhile is behind, and so is who
+// was behind before.
+func TestQueueKeepsItsOrder(t *testing.T) {
+	s := queued(3*time.Second, 2)
+	g := &gate{atOnce: []Verdict{Admitted}}
+	s.admitter = g
+	inLab(t, s, func(l *lab) {
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		first := l.call(c, srv)
+		oldest, second := c.another(1), c.another(2)
+		l.wantQueued(2)
+		first.bye()
+		l.wait(20 * time.Millisecond)
+		ask := g.last(l, 2, serverA) // the oldest has its place, if the Admitter wants
+		late := c.another(3)
+		if len(g.asked) != 2 {
+			t.Error("it was not made to wait")
+		}
+		m := c.recv("480") // there is room for two
+		c.ackFinal(late, m)
+		g.atOnce = []Verdict{Full, Later}
+		ask.done(Full)
+		l.wait(20 * time.Millisecond)
+		if len(g.asked) < 4 {
+			t.Fatalf("asked %d times", len(g.asked))
+		}
+		g.last(l, 4, serverA).done(Admitted)
+		d := l.acceptAs(1, c, srv)
+		if got := d.invite.get("Call-ID"); got != oldest.get("Call-ID") {
+			t.Errorf("%s was first", got)
+		}
+		g.atOnce = []Verdict{Admitted}
+		d.bye()
+		l.wait(20 * time.Millisecond)
+		e := l.acceptAs(2, c, srv)
+		if got := e.invite.get("Call-ID"); got != second.get("Call-ID") {
+			t.Errorf("%s was second", got)
+		}
+		l.wantQueued(0)
+		e.bye()
+	})
 }

@@ -194,6 +194,7 @@ func (p *Proxy) moveOn(s *shard, w *worker, pr *pair, lease *balancer.Lease, now
 		p.finish(c, c.failing, now-d.cur.sent)
 	}
 	if lease != nil {
+		p.queues.leave(c, now)
 		if len(c.attempts) > 0 {
 			p.obs.FailedOver(c.ask.Cluster, c.failing.why)
 		}
@@ -219,6 +220,7 @@ func (p *Proxy) giveUp(s *shard, w *worker, pr *pair) {
 		c.forgive()
 		return
 	}
+	p.queues.leave(c, p.now())
 	f := &p.routing.Load().Failover
 	code, why := f.Reject, ""
 	switch {

@@ -24,13 +24,13 @@ type queues struct {
 // queue is those who wait for the same.
 type queue struct {
 	cluster string
-	line    []waiter // those who have left are taken out when they are first
-	live    int      // who has not
+	line    []waiter
 }
 
 type waiter struct {
-	id   transaction.ID
-	call *call
+	id     transaction.ID
+	call   *call
+	asking bool // the Admitter, for a place
 }
 
 // wait is a call's place in a queue.
@@ -53,7 +53,7 @@ func (q *queues) busy(r *balancer.Request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := q.by[lineOf(r)]
-	return l != nil && l.live > 0
+	return l != nil && len(l.line) > 0
 }
 
 // join puts a call at the end of its queue; false when that has its length.
@@ -66,11 +66,10 @@ func (q *queues) join(id transaction.ID, c *call, now transaction.Time, length i
 		l = &queue{cluster: c.ask.Cluster}
 		q.by[name] = l
 	}
-	if l.live >= length {
+	if len(l.line) >= length {
 		return false
 	}
-	l.line = append(l.line, waiter{id, c})
-	l.live++
+	l.line = append(l.line, waiter{id: id, call: c})
 	c.wait.queue, c.wait.since = l, now
 	q.waiting.Add(1)
 	return true
@@ -87,24 +86,27 @@ func (q *queues) leave(c *call, now transaction.Time) {
 	q.waiting.Add(-1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l.live--
+	l.line = slices.DeleteFunc(l.line, func(w waiter) bool { return w.call == c })
 }
 
-// first is who has waited the longest.
+// asks notes whether a call that waits asks the Admitter for a place: it keeps its own in the line, and is not first meanwhile.
+func (q *queues) asks(c *call, asking bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	line := c.wait.queue.line
+	if i := slices.IndexFunc(line, func(w waiter) bool { return w.call == c }); i >= 0 {
+		line[i].asking = asking
+	}
+}
+
+// first is who has waited the longest, of those for whom nothing is asked.
 func (q *queues) first(l *queue) (waiter, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(l.line) == 0 {
-		return waiter{}, false
+	if i := slices.IndexFunc(l.line, func(w waiter) bool { return !w.asking }); i >= 0 {
+		return l.line[i], true
 	}
-	return l.line[0], true
-}
-
-// pop takes the first out, who has left.
-func (q *queues) pop(l *queue) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	l.line = slices.Delete(l.line, 0, 1)
+	return waiter{}, false
 }
 
 func (q *queues) all() []*queue {
@@ -132,7 +134,7 @@ func (p *Proxy) Queued() map[string]int {
 		}
 	}
 	for _, l := range p.queues.by {
-		n[l.cluster] += l.live
+		n[l.cluster] += len(l.line)
 	}
 	return n
 }
@@ -146,6 +148,10 @@ func (p *Proxy) queueUp(pr *pair, now transaction.Time) bool {
 	}
 	if now >= min(c.wait.until, c.deadline) || p.stopping.Load() || len(c.attempts) >= min(r.Failover.MaxAttempts, maxAttempts) {
 		return false
+	}
+	if c.wait.queue != nil { // it was not admitted, and keeps its place
+		p.queues.asks(c, false)
+		return true
 	}
 	if !p.queues.join(pr.ID, c, now, cl.QueueLength) {
 		c.wait.note = fmt.Sprintf("%d wait already", cl.QueueLength)
@@ -175,26 +181,28 @@ func (p *Proxy) serveFirst(l *queue) bool {
 	s.Lock()
 	defer s.Unlock()
 	pr, c := s.Get(first.id), first.call
-	if pr == nil || pr.Data.call != c || c.wait.queue != l {
-		p.queues.pop(l)
+	if pr == nil || pr.Data.call != c {
+		p.queues.leave(c, p.now())
+		return true
+	}
+	if c.wait.queue != l { // it has left the line meanwhile
 		return true
 	}
 	w := p.worker()
 	defer p.guard(w, "queue")
 	now := p.now()
-	lease := p.pick(c, now)
+	lease, waits := p.pick(c, now), false
 	if lease == nil && c.refusal.Full() && now < c.wait.until {
 		return false
 	}
-	p.queues.leave(c, now)
-	p.queues.pop(l)
-	waits := false
 	if lease != nil {
 		lease, waits = p.admit(pr, p.kept(w, pr), lease, now)
 	}
-	if !waits {
+	if waits {
+		p.queues.asks(c, true)
+	} else {
 		p.moveOn(s, w, pr, lease, now)
 	}
 	p.arm(s, pr)
-	return c.wait.queue == nil // else it was not admitted, and nor will the next be
+	return waits || c.wait.queue == nil // else it was not admitted, and nor will the next be
 }
