@@ -65,11 +65,11 @@ func (g *group) draw(o *order, q *query, not int32) int32 {
 func (g *group) lightness(b *Backend, q *query) float64 {
 	weight := float64(b.weight.Load())
 	if b.starting() {
-		if part := g.grownOrOver(b, q.Now); part < 1 && g.memory.rests(b, part) {
+		part := g.grownOrOver(b, q.Now)
+		if part < 1 && g.memory.rests(b, part) {
 			return 0
-		} else {
-			weight *= part
 		}
+		weight *= part
 	}
 	return weight
 }

@@ -72,7 +72,7 @@ func newRig(t *testing.T) *rig {
 	g.Runner = NewRunner(Options{Prober: g.farm, OnChange: func(c Change) {
 		hold := ""
 		if c.To.HoldUntil.After(c.From.HoldUntil) {
-			hold = fmt.Sprintf(" held for %v", c.To.HoldUntil.Sub(time.Now()))
+			hold = fmt.Sprintf(" held for %v", time.Until(c.To.HoldUntil))
 		}
 		g.mu.Lock()
 		defer g.mu.Unlock()

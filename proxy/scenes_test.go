@@ -77,14 +77,14 @@ func TestSessionRefresh(t *testing.T) {
 func TestSessionExpires(t *testing.T) {
 	inLab(t, setup{longest: 700 * time.Second}, func(l *lab) {
 		c, srv := l.udp(freeswitch), l.udp(serverA)
-		d := l.call(c, srv) // Session-Expires: 600
+		l.call(c, srv) // Session-Expires: 600
 		l.wait(630 * time.Second)
 		l.wantSessions(1)
 		l.wait(5 * time.Second)
 		l.noSessions()
 		l.wantEnded(session.Expired)
 		// A refresh without Session-Expires turns the timer off (RFC 4028 7.2); the longest time still holds.
-		d = l.accept(c, srv, second(l, c, "fs-recog-udp-03-200-INVITE"))
+		d := l.accept(c, srv, second(l, c, "fs-recog-udp-03-200-INVITE"))
 		c.send(d.fromClient("UPDATE"))
 		srv.answer(srv.recv("UPDATE"), "200 OK")
 		c.recv("200 UPDATE")

@@ -148,7 +148,6 @@ func TestAllSilent(t *testing.T) {
 			inLab(t, s, func(l *lab) {
 				c := l.udp(freeswitch)
 				inv := c.invite("fs-recog-udp-01-INVITE")
-				asked := 0
 				for range 400 {
 					for i := range s.servers {
 						srv := l.udp(s.servers[i][len("sip:"):])
@@ -174,7 +173,7 @@ func TestAllSilent(t *testing.T) {
 				if len(done) != 1 || done[0].Code != 480 || done[0].Why == "" || done[0].Took != 4*time.Second {
 					t.Fatalf("observed %+v", done)
 				}
-				asked = len(done[0].Attempts)
+				asked := len(done[0].Attempts)
 				if asked != tt.asked {
 					t.Errorf("%d asked, want %d", asked, tt.asked)
 				}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -49,12 +50,19 @@ func TestCheck(t *testing.T) {
 		}
 		got := OK
 		if err := c.h.check(re, c.confidence); err != nil {
-			got = err.(failed).why
+			got = whyOf(err)
 		}
 		if got != c.want {
 			t.Errorf("%+v, %q, %g: %v, want %v", c.h, c.expect, c.confidence, got, c.want)
 		}
 	}
+}
+
+// whyOf is the Failure in an error that is one.
+func whyOf(err error) Failure {
+	f := failed{why: Local}
+	errors.As(err, &f)
+	return f.why
 }
 
 func TestCompletionCause(t *testing.T) {
@@ -66,7 +74,7 @@ func TestCompletionCause(t *testing.T) {
 	if err := cause(m, 0); err == nil || err.Error() != "RECOGNITION-COMPLETE with cause 008 success-maxtime: no licence" {
 		t.Error(err)
 	}
-	if err := cause(&mrcp.Message{Name: mrcp.SpeakComplete}, 0); err == nil || err.(failed).why != BadCause {
+	if err := cause(&mrcp.Message{Name: mrcp.SpeakComplete}, 0); err == nil || whyOf(err) != BadCause {
 		t.Error(err)
 	}
 }

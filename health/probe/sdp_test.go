@@ -47,7 +47,7 @@ func TestAnswer(t *testing.T) {
 		"nothing whatsoever": {unimrcp, "", "no control channel"},
 	} {
 		a, err := parseAnswer([]byte(strings.Replace(unimrcp, c.old, c.new, 1)), true)
-		got := ""
+		var got string
 		if err != nil {
 			got = err.Error()
 		} else {

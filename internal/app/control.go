@@ -261,7 +261,7 @@ func (c control) Backend(id string) (api.Backend, error) {
 	if err == nil {
 		now := time.Now()
 		for _, v := range c.bal.View() {
-			if v.ID == uint32(n) {
+			if uint64(v.ID) == n {
 				return c.backend(v, now, true), nil
 			}
 		}

@@ -117,7 +117,7 @@ func (j *Journal) renew() error {
 	}
 	db, err := open(path)
 	if err != nil {
-		return fmt.Errorf("make a new one: %v", err) // not wrapped: the old one is not to blame
+		return fmt.Errorf("make a new one: %v", err) //nolint:errorlint // not wrapped: the old one is not to blame
 	}
 	put, _ := j.o.Table.Changes(true)
 	j.whole = true

@@ -93,6 +93,12 @@ func appendDetail(dst []byte, d *session.Detail) []byte {
 	return dst
 }
 
+// parser takes numbers and strings off a slice; bad turns true where there is none.
+type parser struct {
+	b   []byte
+	bad bool
+}
+
 // detail is what appendDetail wrote.
 func (p *parser) detail() *session.Detail {
 	if len(p.b) == 0 {
@@ -137,12 +143,6 @@ func parseRecord(b []byte) (r record, err error) {
 		return record{}, errRecord
 	}
 	return r, nil
-}
-
-// parser takes numbers and strings off a slice; bad turns true where there is none.
-type parser struct {
-	b   []byte
-	bad bool
 }
 
 func (p *parser) number() uint64 {

@@ -71,7 +71,7 @@ func (t *Table) hasOrHad(key uint64) bool {
 // has passed the next Tick ends it. false: it is in the table already, or has just ended; its lease is the caller's still.
 func (t *Table) Restore(key uint64, s *Session, expires time.Time) bool {
 	now := t.now()
-	t.prepare(key, s, s.Start.Sub(t.base).Milliseconds(), now)
+	t.prepare(key, s, s.Start.Sub(t.base).Milliseconds())
 	at := s.limit
 	if !expires.IsZero() {
 		at = min(at, expires.Sub(t.base).Milliseconds())

@@ -172,7 +172,7 @@ func TestList(t *testing.T) {
 			if !tb.Add(Key([]byte(id), nil, 1), s, time.Minute) {
 				t.Fatal(id)
 			}
-			if got := s.Expires().Sub(time.Now()); got != 80*time.Second || s.Confirmed() || s.Kind != tb.Kind(Kind{Route: "r"}) {
+			if got := time.Until(s.Expires()); got != 80*time.Second || s.Confirmed() || s.Kind != tb.Kind(Kind{Route: "r"}) {
 				t.Errorf("expires in %v, confirmed %v", got, s.Confirmed())
 			}
 			time.Sleep(time.Millisecond)

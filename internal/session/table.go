@@ -78,7 +78,7 @@ func (t *Table) Add(key uint64, s *Session, expires time.Duration) bool {
 // add is Add; unlessEnded: not when a session of that key has just ended.
 func (t *Table) add(key uint64, s *Session, expires time.Duration, unlessEnded bool) bool {
 	now := t.now()
-	t.prepare(key, s, now, now)
+	t.prepare(key, s, now)
 	s.expires.Store(s.due(now, expires))
 	h := t.shard(key)
 	h.mu.Lock()
@@ -87,7 +87,7 @@ func (t *Table) add(key uint64, s *Session, expires time.Duration, unlessEnded b
 }
 
 // prepare fills in what the table owns of a session that began at start.
-func (t *Table) prepare(key uint64, s *Session, start, now int64) {
+func (t *Table) prepare(key uint64, s *Session, start int64) {
 	if s.Kind == nil {
 		s.Kind = &Kind{}
 	}

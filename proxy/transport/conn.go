@@ -120,8 +120,8 @@ func (c *conn) failLocked(why error) {
 	if c.nc == nil {
 		return
 	}
-	switch why {
-	case ErrHungUp, ErrStopped, ErrSlow, ErrMemory:
+	switch {
+	case errors.Is(why, ErrHungUp), errors.Is(why, ErrStopped), errors.Is(why, ErrSlow), errors.Is(why, ErrMemory):
 		c.deaf = true
 		c.hangUpLocked()
 	default:
@@ -134,7 +134,7 @@ func (c *conn) failLocked(why error) {
 // hangUpLocked closes the socket, or wakes the reader to close it.
 func (c *conn) hangUpLocked() {
 	switch {
-	case c.ended == ErrSlow || c.ended == ErrMemory:
+	case errors.Is(c.ended, ErrSlow), errors.Is(c.ended, ErrMemory):
 		_ = c.tcp.SetLinger(0) // what the peer does not take is not kept for it
 	case c.flow.Proto == TLS && !c.writing:
 		// Saying goodbye (RFC 8446 section 6.1) may wait for the network: the
@@ -171,7 +171,7 @@ func (c *conn) finish(err error) {
 	if nc != nil {
 		_ = nc.Close()
 	}
-	if why == errMoved {
+	if errors.Is(why, errMoved) {
 		return
 	}
 	c.set.opt.Handler.Closed(c.flow.Conn, c.flow.Remote, why)

@@ -36,7 +36,7 @@ func hold(what string) {
 	addr := netip.MustParseAddrPort(to)
 	var kept []*tls.Conn
 	for i := range n {
-		err := error(nil)
+		var err error
 		if proto == "TLS" {
 			var c *tls.Conn
 			d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(loopback(byte(100 + i%50)))}

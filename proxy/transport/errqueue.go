@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"net/netip"
 	"syscall"
 	"unsafe"
@@ -28,7 +29,7 @@ func (q *errorQueue) bind() { q.fn = q.recvmsg }
 func (q *errorQueue) recvmsg(fd uintptr) {
 	for {
 		q.n, q.oobn, _, q.from, q.err = unix.Recvmsg(int(fd), q.head[:], q.oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
-		if q.err != unix.EINTR {
+		if !errors.Is(q.err, unix.EINTR) {
 			return
 		}
 	}

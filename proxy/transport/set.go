@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -254,7 +255,7 @@ func (s *Set) Send(f Flow, b []byte) (conn uint64, err error) {
 
 func (s *Set) sendStream(f Flow, b []byte) (uint64, error) {
 	if c := s.table.get(f.Conn); c != nil && c.flow.Proto == f.Proto {
-		if err := c.write(b); err != ErrGone {
+		if err := c.write(b); !errors.Is(err, ErrGone) {
 			return c.flow.Conn, err
 		}
 	}
@@ -275,7 +276,7 @@ func (s *Set) sendStream(f Flow, b []byte) (uint64, error) {
 				return c.id(), err
 			}
 		}
-		if err := c.write(b); err != ErrGone {
+		if err := c.write(b); !errors.Is(err, ErrGone) {
 			return c.flow.Conn, err
 		}
 	}

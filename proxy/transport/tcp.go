@@ -56,7 +56,7 @@ func (s *Set) accept(ctx context.Context, local uint8) {
 		s.opt.Log.Warn("accept", zap.Stringer("socket", ln.Addr()), zap.Duration("pause", pause), zap.Error(err))
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(pause): //nolint:forbidigo // a second at most
 		}
 	}
 }

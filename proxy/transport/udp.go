@@ -83,6 +83,7 @@ func (u *udpSocket) read() {
 			failures = 0
 		} else if failures++; failures > 8 {
 			u.set.opt.Log.Warn("read UDP", zap.Stringer("socket", u.pc.LocalAddr()), zap.Error(err))
+			//nolint:forbidigo // the socket is broken, and this bounds the log; a stop waits for it no longer than that
 			time.Sleep(min(time.Duration(failures)*time.Millisecond, 100*time.Millisecond))
 		}
 	}
@@ -115,12 +116,12 @@ func (u *udpSocket) send(b []byte, to netip.AddrPort) error {
 	if u.stolen {
 		u.nudge()
 	}
-	switch u.err {
-	case nil:
+	switch {
+	case u.err == nil:
 		u.out.Add(1)
-	case ErrBusy:
+	case errors.Is(u.err, ErrBusy):
 		u.sendDrops.Add(1)
-	case unix.EMSGSIZE:
+	case errors.Is(u.err, unix.EMSGSIZE):
 		u.err = ErrTooLarge
 	}
 	return u.err
