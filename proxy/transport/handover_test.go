@@ -113,16 +113,25 @@ func TestHandOverLosesNothing(t *testing.T) {
 					}
 				})
 			}
-			all := func() bool {
-				mu.Lock()
-				defer mu.Unlock()
-				for _, n := range last {
-					if n < wanted {
-						return false
+			heard := func(atLeast int) {
+				t.Helper()
+				have := func() bool {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, n := range last {
+						if n < atLeast {
+							return false
+						}
+					}
+					return len(last) == 2*sources
+				}
+				for begun := time.Now(); !have(); time.Sleep(time.Millisecond) {
+					if time.Since(begun) > patience {
+						t.Fatalf("%d have not come: %v", atLeast, last)
 					}
 				}
-				return len(last) == 2*sources
 			}
+			heard(1) // every connection is there to be handed over
 			var moved int
 			taken := []bool{true, true}
 			for range 5 {
@@ -135,11 +144,7 @@ func TestHandOverLosesNothing(t *testing.T) {
 				s = next
 			}
 			senders.Wait()
-			for begun := time.Now(); !all(); time.Sleep(time.Millisecond) {
-				if time.Since(begun) > patience {
-					t.Fatalf("not all has come: %v", last)
-				}
-			}
+			heard(wanted)
 			if moved != 5*sources {
 				t.Errorf("%d connections were handed over, want %d", moved, 5*sources)
 			}
