@@ -131,15 +131,6 @@ func (b Backend) capacityNode() *yaml.Node {
 	return entries(append(pairs, total, plain(number(b.Capacity, Unlimited)))...)
 }
 
-// capacity is a number, or a mapping where MRCP resources have limits of their own.
-func capacity(b *Backend) *yaml.Node {
-	var doc yaml.Node
-	if yaml.Unmarshal([]byte(capacityText(b)), &doc) != nil || len(doc.Content) == 0 {
-		return nil
-	}
-	return doc.Content[0]
-}
-
 // mapping is a struct with its fields as keys.
 func mapping(v reflect.Value) *yaml.Node {
 	var pairs []any

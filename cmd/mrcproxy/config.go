@@ -112,7 +112,8 @@ func diff(c *cobra.Command, r *remote, files []string) (d api.Diff, err error) {
 	if err != nil {
 		return d, err
 	}
-	return d, cl.Get(c.Context(), "config/diff", nil, &d)
+	err = cl.Get(c.Context(), "config/diff", nil, &d)
+	return d, err
 }
 
 func check() *cobra.Command {

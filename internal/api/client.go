@@ -37,12 +37,14 @@ func (c *Client) Do(ctx context.Context, verb string, a Action) (r Result, err e
 	if err != nil {
 		return r, err
 	}
-	return r, c.ask(ctx, http.MethodPost, verb, nil, "application/json", body, &r)
+	err = c.ask(ctx, http.MethodPost, verb, nil, "application/json", body, &r)
+	return r, err
 }
 
 // Reload has the daemon load its configuration again.
 func (c *Client) Reload(ctx context.Context) (r Reload, err error) {
-	return r, c.ask(ctx, http.MethodPost, "reload", c.by(), "", nil, &r)
+	err = c.ask(ctx, http.MethodPost, "reload", c.by(), "", nil, &r)
+	return r, err
 }
 
 // Terminate ends a session.
@@ -56,7 +58,8 @@ func (c *Client) Route(ctx context.Context, invite []byte, source string) (r Rou
 	if source != "" {
 		q.Set("source", source)
 	}
-	return r, c.ask(ctx, http.MethodPost, "route", q, "message/sip", invite, &r)
+	err = c.ask(ctx, http.MethodPost, "route", q, "message/sip", invite, &r)
+	return r, err
 }
 
 // Follow calls f with each event after the number, until ctx ends or the connection does.

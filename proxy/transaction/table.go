@@ -33,18 +33,20 @@ type Pair[D any] struct {
 }
 
 // Shard is a part of the table under one lock. All its methods but Lock want it held.
+//
+//nolint:gocritic // those who use it lock it
 type Shard[D any] struct {
-	sync.Mutex //nolint:gocritic // it is for those who use the shard to lock
-	byKey      map[uint64]*Pair[D]
-	most       int       // that byKey has held since it was made
-	slots      []slot[D] // by the place in an id
-	free       []uint32  // places without a pair
-	spare      []*Pair[D]
-	wheel      *wheel.Wheel[*Pair[D]]
-	pool       buffers
-	table      *Table[D]
-	index      uint32
-	_          [64]byte // a cache line of its own
+	sync.Mutex
+	byKey map[uint64]*Pair[D]
+	most  int       // that byKey has held since it was made
+	slots []slot[D] // by the place in an id
+	free  []uint32  // places without a pair
+	spare []*Pair[D]
+	wheel *wheel.Wheel[*Pair[D]]
+	pool  buffers
+	table *Table[D]
+	index uint32
+	_     [64]byte // a cache line of its own
 }
 
 // slot is a place in a shard: its pair, nil when none lives there, and the generation of the last one. They
