@@ -88,7 +88,7 @@ func (b badServer) test(t *testing.T) {
 		t.Logf("out of rotation after %v", time.Since(faulty).Round(time.Millisecond))
 		before = d.metrics()
 	}
-	g.runFor(250, 20*time.Second)
+	g.runFor(g.over()+250, 20*time.Second)
 	lasted := time.Since(faulty)
 	all := g.end()
 	mustSucceed(t, all)
