@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +23,7 @@ func main() {
 	flag.StringVar(&o.network, "net", "udp", "udp or tcp, on both sides")
 	flag.IntVar(&o.procs, "procs", 2, "workers of Kamailio; GOMAXPROCS of the forwarder, which mrcproxy chooses itself")
 	flag.StringVar(&o.binary, "mrcproxy", "", "binary of mrcproxy; default: it is built from this tree")
+	flag.StringVar(&o.against, "against", "", "another binary of mrcproxy, to be compared as the subject before")
 	flag.StringVar(&only, "only", "", "subjects, separated by commas; default: all")
 	flag.BoolVar(&growth, "growth", false, "compare mrcproxy with itself as things grow")
 	flag.StringVar(&o.profile, "profile", "", "directory for a CPU profile of each turn of mrcproxy")
@@ -29,7 +31,7 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o, choose(growth, only)); err != nil {
+	if err := run(ctx, o, choose(growth, only, o.against)); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -40,6 +42,7 @@ type options struct {
 	rounds, rate, calls, procs int
 	hold                       time.Duration
 	network, binary, profile   string
+	against                    string
 }
 
 // subject is what takes turns.
@@ -52,12 +55,13 @@ type subject struct {
 	env         []string
 }
 
-func choose(growth bool, only string) []subject {
+func choose(growth bool, only, against string) []subject {
 	all := []subject{
 		{name: "mrcproxy", proxy: "mrcproxy"},
 		{name: "kamailio-fm", proxy: "kamailio-fm"},
 		{name: "kamailio", proxy: "kamailio"},
 		{name: "forwarder", proxy: "forwarder"},
+		{name: "before", proxy: "before"},
 	}
 	if growth {
 		all = []subject{
@@ -79,7 +83,7 @@ func choose(growth bool, only string) []subject {
 		}
 	}
 	if only == "" {
-		return all
+		return slices.DeleteFunc(all, func(s subject) bool { return s.proxy == "before" && against == "" })
 	}
 	var some []subject
 	for _, name := range strings.Split(only, ",") {

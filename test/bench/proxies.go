@@ -25,7 +25,9 @@ func (l *lab) startProxy(ctx context.Context, servers []string) (*process, error
 	var err error
 	switch l.proxy {
 	case "mrcproxy":
-		cmd, err = l.mrcproxy(ctx, servers)
+		cmd, err = l.mrcproxy(ctx, l.binary, servers)
+	case "before":
+		cmd, err = l.mrcproxy(ctx, l.against, servers)
 	case "kamailio", "kamailio-fm":
 		cmd, err = l.kamailio(ctx, servers)
 	case "forwarder":
@@ -50,7 +52,7 @@ func (l *lab) startProxy(ctx context.Context, servers []string) (*process, error
 	return p, nil
 }
 
-func (l *lab) mrcproxy(ctx context.Context, servers []string) (*exec.Cmd, error) {
+func (l *lab) mrcproxy(ctx context.Context, binary string, servers []string) (*exec.Cmd, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "idc: idc-a\nlisten: [\"%s://%s:5060\"]\nadmin: {listen: \"%s\", pprof: true}\nclients: {allow: [127.0.0.0/8]}\ndata_dir: %s\n", l.network, proxyIP, adminAt, l.dir)
 	if slices.Contains(l.with, "cdr") {
@@ -64,7 +66,7 @@ func (l *lab) mrcproxy(ctx context.Context, servers []string) (*exec.Cmd, error)
 		fmt.Fprintf(&b, "          - {uri: \"sip:%s%s\", capacity: 100000}\n", s, map[string]string{"udp": "", "tcp": ";transport=tcp"}[l.network])
 	}
 	file := filepath.Join(l.dir, "mrcproxy.yaml")
-	cmd := exec.CommandContext(ctx, l.binary, "serve", "-c", file)
+	cmd := exec.CommandContext(ctx, binary, "serve", "-c", file)
 	cmd.Env = os.Environ()
 	return cmd, os.WriteFile(file, []byte(b.String()), 0o644)
 }
