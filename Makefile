@@ -164,7 +164,7 @@ bench: deps ## what a call costs, beside Kamailio and a bare forwarder, over UDP
 	go run ./test/bench $(ARGS)
 	go run ./test/bench -net tcp -rounds 3 $(ARGS)
 
-bench-growth: deps ## what a call costs as backends, connections and those who watch become more; 20 minutes
+bench-growth: deps ## what a call costs as backends and those who watch become more; 15 minutes
 	go run ./test/bench -growth $(ARGS)
 
 microbench: ## Go benchmarks of the packages (BENCH=regexp)

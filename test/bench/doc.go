@@ -3,7 +3,7 @@
 // SIPp plays the client and the servers, on this machine, over loopback. The subjects take turns, so that whatever else the
 // machine does hits all of them, and the medians over the rounds are compared as ratios. Compared are mrcproxy, Kamailio as Debian
 // ships it, Kamailio with its fast allocator, and a forwarder that does the least a proxy can; or, with -growth, mrcproxy with
-// itself: with more servers, more client connections, and with everything that watches it.
+// itself: with more servers, and with everything that watches it.
 //
 // It owns the processes it starts, and ends them; it uses only loopback addresses, 127.80.0.0/16.
 package main

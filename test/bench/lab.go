@@ -55,7 +55,7 @@ func (l *lab) turn(ctx context.Context) (turn, error) {
 			}
 		}
 	}
-	if _, err := l.client(ctx, "warm", 200, max(200, l.connections)); err != nil {
+	if _, err := l.client(ctx, "warm", 200, 200); err != nil {
 		return turn{}, err
 	}
 	before := l.sentAgain()
@@ -131,11 +131,6 @@ func (l *lab) client(ctx context.Context, name string, rate, calls int) (figures
 	transport := l.network[:1] + "1"
 	more := []string{proxyIP + ":5060", "-r", strconv.Itoa(rate), "-m", strconv.Itoa(calls), "-d", strconv.FormatInt(l.hold.Milliseconds(), 10), "-l", "200000",
 		"-key", "ua", "ASR_MRCP_CLIENT_BENCH", "-key", "resource", "speechrecog", "-deadcall_wait", "0"}
-	if l.connections > 1 {
-		// SIPp's -t tn opens a connection a call, up to -max_socket of them, which later calls share.
-		transport = "tn"
-		more = append(more, "-max_socket", strconv.Itoa(l.connections))
-	}
 	stat := "uac-" + name
 	cmd := l.sipp(ctx, "uac_mrcp.xml", clientIP, "5060", transport, stat, more...)
 	p, err := l.start(cmd, stat)

@@ -47,12 +47,11 @@ type options struct {
 
 // subject is what takes turns.
 type subject struct {
-	name        string
-	proxy       string // mrcproxy, kamailio, kamailio-fm, forwarder
-	backends    int    // 0: the four of SIPp; more: one process with that many
-	connections int    // of the client; 0: one
-	with        []string
-	env         []string
+	name     string
+	proxy    string // mrcproxy, kamailio, kamailio-fm, forwarder
+	backends int    // 0: the four of SIPp; more: one process with that many
+	with     []string
+	env      []string
 }
 
 func choose(growth bool, only, against string) []subject {
@@ -69,8 +68,6 @@ func choose(growth bool, only, against string) []subject {
 			{name: "8 backends", proxy: "mrcproxy", backends: 8},
 			{name: "100 backends", proxy: "mrcproxy", backends: 100},
 			{name: "1000 backends", proxy: "mrcproxy", backends: 1000},
-			{name: "100 connections", proxy: "mrcproxy", connections: 100},
-			{name: "5000 connections", proxy: "mrcproxy", connections: 5000},
 			{name: "scraped", proxy: "mrcproxy", with: []string{"scrape"}},
 			{name: "page open", proxy: "mrcproxy", with: []string{"page"}},
 			{name: "call records", proxy: "mrcproxy", with: []string{"cdr"}},
