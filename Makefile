@@ -63,7 +63,7 @@ DEB_PACKAGES := \
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
-.PHONY: allocations man screenshots help deps fmt-check vet build-all test unit fuzz-short daemon soak held scale chaos flood build lint fuzz model cover bench bench-growth microbench demo docker chart binaries deb release release-check clean
+.PHONY: allocations badnet man screenshots help deps fmt-check vet build-all test unit fuzz-short daemon soak held scale chaos flood build lint fuzz model cover bench bench-growth microbench demo docker chart binaries deb release release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ scale: ## 50 instances, 2,000 servers and 1 M sessions in virtual time: the tabl
 
 flood: deps ## garbage and floods for FLOOD (60s); from a minute on, memory has to go back too
 	MRCPROXY_FLOOD=$(FLOOD) go test -count=1 -run TestFlood -v ./test/
+
+badnet: deps ## 2,000 sessions on a network that loses, repeats and reorders, through mrcproxy and through Kamailio
+	MRCPROXY_COMPARE=1 go test -count=1 -v -timeout $(TEST_TIMEOUT) -run 'TestBadNetwork' ./test/
 
 fuzz-short: ## every fuzz target for FUZZSHORT (2s)
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(FUZZSHORT)

@@ -182,3 +182,39 @@ func (n *badNet) over(servers []*sim.Server) {
 	}
 	await(n.t, "no session is left at the servers", 40*time.Second, func() bool { return servers[0].Sessions()+servers[1].Sessions() == 0 })
 }
+
+// TestBadNetworkKamailio counts what Kamailio loses on the same network, to have something to compare with. It judges nothing but that
+// most sessions are there, and runs when MRCPROXY_COMPARE is set: make badnet.
+func TestBadNetworkKamailio(t *testing.T) {
+	if os.Getenv("MRCPROXY_COMPARE") == "" {
+		t.Skip("MRCPROXY_COMPARE is not set")
+	}
+	modules, _ := filepath.Glob("/usr/lib/*/kamailio/modules")
+	path, err := exec.LookPath("kamailio")
+	file, bad := filepath.Abs("kamailio/proxy.cfg")
+	if err != nil || bad != nil || len(modules) == 0 {
+		t.Fatal("Kamailio is not installed: ", err, bad)
+	}
+	n := newBadNet(t)
+	t.Logf("impaired by %s", n.carrier)
+	dir := t.TempDir()
+	servers, client := n.peers()
+	next := fmt.Sprintf(`"sip:%s:8060"`, hostIP(21))
+	n.serve(filepath.Join(dir, "log"), path, "-DD", "-E", "-f", file, "-L", modules[0], "-Y", dir, "-w", dir, "-m", "256", "-M", "8",
+		"-A", "ADDRESS="+hostIP(10), "-A", "NEXT_UDP="+next, "-A", "NEXT_TCP="+next)
+	await(t, "Kamailio relays", 20*time.Second, func() bool { return client.Session(t.Context(), 0).Code == 200 })
+	all := n.sessions(client, 2000, 70)
+	failed, unanswered := 0, 0
+	for _, o := range all {
+		if !o.good() {
+			failed++
+		} else if o.ByeCode != 200 {
+			unanswered++
+		}
+	}
+	t.Logf("Kamailio: of %d sessions %d failed, and of the others' BYEs %d had no 200", len(all), failed, unanswered)
+	if failed > len(all)/2 {
+		t.Error("that is no comparison")
+	}
+	n.over(servers)
+}
