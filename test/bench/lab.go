@@ -103,7 +103,7 @@ func (l *lab) servers(ctx context.Context) ([]string, error) {
 		for i := range 4 {
 			ip := fmt.Sprintf("127.80.1.%d", 21+i)
 			all = append(all, ip+":8060")
-			if _, err := l.start(l.sipp(ctx, "uas_mrcp.xml", ip, "8060", map[string]string{"udp": "u1", "tcp": "t1"}[l.network], "uas-"+ip,
+			if _, err := l.start(l.sipp(ctx, "uas_mrcp.xml", ip, "8060", "uas-"+ip,
 				"-key", "mrcp_port", "1544", "-deadcall_wait", "2000"), "uas-"+ip); err != nil {
 				return nil, err
 			}
@@ -117,8 +117,8 @@ func (l *lab) servers(ctx context.Context) ([]string, error) {
 	return all, nil
 }
 
-func (l *lab) sipp(ctx context.Context, scenario, ip, port, transport, stat string, more ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, "sipp", append([]string{"-sf", filepath.Join(l.tree, "test/sipp", scenario), "-i", ip, "-p", port, "-t", transport,
+func (l *lab) sipp(ctx context.Context, scenario, ip, port, stat string, more ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, "sipp", append([]string{"-sf", filepath.Join(l.tree, "test/sipp", scenario), "-i", ip, "-p", port, "-t", l.network[:1] + "1",
 		"-nostdin", "-trace_stat", "-fd", "1", "-stf", filepath.Join(l.dir, stat+".csv"), "-buff_size", "4000000", "-max_socket", "20000"}, more...)...)
 	c.Env = append(os.Environ(), "TERM=xterm")
 	return c
@@ -128,11 +128,10 @@ func (l *lab) sipp(ctx context.Context, scenario, ip, port, transport, stat stri
 func (l *lab) client(ctx context.Context, name string, rate, calls int) (figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(calls/rate)*time.Second+l.hold+time.Minute)
 	defer cancel()
-	transport := l.network[:1] + "1"
 	more := []string{proxyIP + ":5060", "-r", strconv.Itoa(rate), "-m", strconv.Itoa(calls), "-d", strconv.FormatInt(l.hold.Milliseconds(), 10), "-l", "200000",
 		"-key", "ua", "ASR_MRCP_CLIENT_BENCH", "-key", "resource", "speechrecog", "-deadcall_wait", "0"}
 	stat := "uac-" + name
-	cmd := l.sipp(ctx, "uac_mrcp.xml", clientIP, "5060", transport, stat, more...)
+	cmd := l.sipp(ctx, "uac_mrcp.xml", clientIP, "5060", stat, more...)
 	p, err := l.start(cmd, stat)
 	if err != nil {
 		return nil, err

@@ -4,8 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,21 +98,16 @@ func (l *lab) kamailio(ctx context.Context, servers []string) (*exec.Cmd, error)
 
 // takeProfile has mrcproxy profile itself while the load lasts.
 func (l *lab) takeProfile(ctx context.Context) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", adminAt, max(1, l.calls/l.rate-1)), nil)
-	if err != nil {
-		return
-	}
-	a, err := http.DefaultClient.Do(r)
+	profile, err := get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, l.calls/l.rate-1)))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "profile:", err)
 		return
 	}
-	defer a.Body.Close()
 	f, err := os.CreateTemp(l.profile, strings.ReplaceAll(l.name, " ", "-")+"-*.pprof")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "profile:", err)
 		return
 	}
 	defer f.Close()
-	_, _ = io.Copy(f, a.Body)
+	_, _ = f.WriteString(profile)
 }
