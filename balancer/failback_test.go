@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -121,7 +122,14 @@ func TestPanic(t *testing.T) {
 	for n := 1; n <= 3; n++ {
 		b.SetState(backend(t, b, "c", n), Down, t0)
 	}
-	refuse(t, b, "c", server(1, 0, 0).Addr) // one try a session
+	tried := []netip.AddrPort{server(3, 0, 0).Addr}
+	for _, n := range []int{1, 2} { // the next, as long as there is one
+		if l := mustPick(t, b, "c", tried...); !l.Panic() || number(l.Backend()) != n {
+			t.Errorf("server %d after %v", number(l.Backend()), tried)
+		}
+		tried = append(tried, server(n, 0, 0).Addr)
+	}
+	refuse(t, b, "c", tried...)
 	if b.Available("c", t0) {
 		t.Error("available in a panic")
 	}

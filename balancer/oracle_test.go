@@ -255,7 +255,7 @@ func (w *world) desperate(r Request) (all []*Backend) {
 		for _, g := range ch.owner.Groups {
 			for _, s := range g.Backends {
 				st := w.state[w.find(ch.owner, s)]
-				down = down && (st == Down || st == Draining || s.Weight == 0) && !slices.Contains(r.Tried, s.Addr)
+				down = down && (st == Down || st == Draining || s.Weight == 0)
 			}
 		}
 		for _, s := range ch.group.Backends {

@@ -2,8 +2,8 @@ package balancer
 
 import "slices"
 
-// lastResort takes a lease at the least bad backend of the first cluster of the plan all of whose backends are down, if it is
-// configured so. It does so once for a session: not where it has tried a server of the cluster.
+// lastResort takes a lease at the least bad backend, of those not tried yet, of the first cluster of the plan all of whose backends
+// are down, if it is configured so.
 func (p *plan) lastResort(q *query) *Lease {
 	for i := 0; i < len(p.levels); {
 		l := p.levels[i].group.layout
@@ -43,10 +43,10 @@ func (l *layout) rankedBest(q *query) *Backend {
 	for _, g := range l.groups {
 		for i := range g.members {
 			b := g.members[i].backend
-			if b.usable() || slices.Contains(q.Tried, b.addr) {
+			if b.usable() {
 				return nil
 			}
-			if b.State() != Down || b.weight.Load() == 0 || b.load() >= uint64(b.capacity.Load()) || !b.accepts(q) || g.closed(q) != causeNone {
+			if slices.Contains(q.Tried, b.addr) || b.State() != Down || b.weight.Load() == 0 || b.load() >= uint64(b.capacity.Load()) || !b.accepts(q) || g.closed(q) != causeNone {
 				continue
 			}
 			if best == nil || b.rank < best.rank || b.rank == best.rank && b.turn < best.turn {

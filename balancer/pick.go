@@ -4,7 +4,7 @@ import "time"
 
 // Pick takes a lease at the best backend for a session, or says why there is none. What is only held (a backend that has
 // refused a session, a group that is just back) is used when the whole cluster and its fallbacks have nothing else; when
-// all of a cluster are down, the least bad one, if the cluster is so configured and the session has tried none of it.
+// all of a cluster are down, the least bad one that was not tried, if the cluster is so configured.
 func (b *Balancer) Pick(r Request) (*Lease, Refusal) {
 	for {
 		s := b.snap.Load()

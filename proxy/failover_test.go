@@ -154,6 +154,33 @@ func TestSilentServer(t *testing.T) {
 	})
 }
 
+// TestAllBelievedDown: where the probes are wrong about one server of three, the call finds it. Where they are right, its answer
+// comes when all have been tried: who is believed dead is not waited for till the deadline.
+func TestAllBelievedDown(t *testing.T) {
+	for _, alive := range []bool{true, false} {
+		inLab(t, setup{servers: []string{"sip:" + serverA, "sip:" + serverB, "sip:" + serverC}, down: true}, func(l *lab) {
+			c, third := l.udp(freeswitch), l.udp(serverC)
+			inv := c.invite("fs-recog-udp-01-INVITE")
+			for i, dead := range []*peer{l.udp(serverA), l.udp(serverB)} {
+				dead.recvAt(time.Duration(i)*500*time.Millisecond, "INVITE")
+				l.wait(490 * time.Millisecond)
+				for dead.next() != nil { // retransmissions
+				}
+			}
+			c.recv("100")
+			l.until(time.Second)
+			if alive {
+				l.accept(c, third, "fs-recog-udp-03-200-INVITE").bye()
+				return
+			}
+			l.until(1490 * time.Millisecond)
+			for third.next() != nil {
+			}
+			c.ackFinal(inv, c.recvAt(1500*time.Millisecond, "480"))
+		})
+	}
+}
+
 // TestSlowServer: 100 and then nothing. The second's turn comes a second after the first's INVITE, which is CANCELled.
 func TestSlowServer(t *testing.T) {
 	inLab(t, two, func(l *lab) {

@@ -23,6 +23,7 @@ type setup struct {
 	listen   []string // "udp 127.0.0.110:5060", with what it advertises behind it
 	servers  []string // URIs, in the order they are picked
 	capacity int      // of each; 0: unlimited
+	down     bool     // all of them are believed to be, and tried for want of others
 	secrets  []string
 	limit    int // transactions
 	kept     int // bytes that they keep
@@ -100,8 +101,13 @@ func newLab(t testing.TB, s setup) *lab {
 	for _, uri := range s.servers {
 		group.Backends = append(group.Backends, backendSpec(uri, s.capacity))
 	}
-	if err := l.bal.Apply(balancer.Spec{Clusters: []balancer.ClusterSpec{{Name: "asr", Groups: []balancer.GroupSpec{group}}}}); err != nil {
+	if err := l.bal.Apply(balancer.Spec{Clusters: []balancer.ClusterSpec{{Name: "asr", Panic: s.down, Groups: []balancer.GroupSpec{group}}}}); err != nil {
 		t.Fatal(err)
+	}
+	for _, b := range l.bal.Backends() {
+		if s.down {
+			l.bal.SetState(b, balancer.Down, time.Now())
+		}
 	}
 	l.table = session.NewTable(session.Options{Longest: s.longest, OnEnd: l.onEnd, Adopt: l.adopt})
 	r := &Routing{
