@@ -128,7 +128,7 @@ func (p *Proxy) ended(d *tx, why session.Reason) bool {
 	if p.sessions.End(d.session, why) {
 		return true
 	}
-	if p.admitter != nil {
+	if p.admitter != nil && !p.isEarly(d.session) {
 		p.admitter.Ended(d.server, d.session)
 	}
 	return false

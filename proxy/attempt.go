@@ -46,6 +46,7 @@ func (p *Proxy) finish(c *call, e ended, took transaction.Time) {
 	}
 	c.lease.Release()
 	c.lease = nil
+	p.earlyOver(c)
 }
 
 // refusal reports whether a code says full, or not willing: the server lives, another may take the call.

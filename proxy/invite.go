@@ -331,6 +331,7 @@ func (p *Proxy) established(w *worker, pr *pair) {
 		c.lease.Release() // a second INVITE with the Call-ID and From tag of a session that lives
 	}
 	c.lease = nil
+	p.earlyOver(c)
 }
 
 // sessionExpires is the negotiated interval in a 2xx (RFC 4028 4); 0 for none.

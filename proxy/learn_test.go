@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,45 @@ func (l *lab) forget() {
 func (l *lab) sessions() []*session.Session {
 	all, _ := l.table.List(nil, 0, 1000)
 	return all
+}
+
+// TestEarlyDialog: a request in a dialog whose INVITE is not answered yet (RFC 3261 12.1, RFC 3311 5.1) shows no session, whatever
+// becomes of it, and takes no place. The one that comes to be is the INVITE's own.
+func TestEarlyDialog(t *testing.T) {
+	for _, answer := range []string{"404 Not Found", "fs-recog-udp-03-200-INVITE"} {
+		g, s := gated(Admitted)
+		inLab(t, s, func(l *lab) {
+			c, srv := l.udp(freeswitch), l.udp(serverA)
+			c.invite("fs-recog-udp-01-INVITE")
+			inv := srv.recv("INVITE")
+			srv.answer(inv, "183 Session Progress")
+			d := &dialog{l: l, client: c, server: srv, invite: inv, ok: c.recv("183")}
+			for method, code := range map[string]string{"UPDATE": "200 OK", "INFO": "481 Call Does Not Exist", "BYE": "200 OK"} {
+				c.send(d.fromClient(method))
+				srv.answer(srv.recv(method), code)
+				c.recv(code[:3] + " " + method)
+			}
+			if l.table.Len() != 0 || l.leases() != 1 || len(g.ended) != 0 || len(l.ended) != 0 {
+				t.Errorf("%d sessions, %d places taken, ended: %v, %v", l.table.Len(), l.leases(), g.ended, l.ended)
+			}
+			srv.answer(inv, answer)
+			if d.ok = c.next(); strings.HasPrefix(d.ok.start, "SIP/2.0 404") {
+				srv.recv("ACK")
+				c.ackFinal(c.request("fs-recog-udp-01-INVITE"), d.ok)
+				l.wantEnded()
+				return
+			}
+			c.send(d.fromClient("ACK"))
+			srv.recv("ACK")
+			for _, s := range l.sessions() {
+				if s.Learned || s.Route != "all" {
+					t.Errorf("%+v", s)
+				}
+			}
+			d.bye()
+			l.wantEnded(session.ByeClient)
+		})
+	}
 }
 
 // TestUnknownBye: the BYE of a session that the process does not have is relayed, and its end counted once.

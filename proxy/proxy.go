@@ -81,6 +81,7 @@ type Proxy struct {
 	limits    atomic.Pointer[limiter]
 	txs       *transaction.Table[tx]
 	queues    queues
+	early     sync.Map  // keys of the sessions that early dialogs may become
 	workers   sync.Pool // of *worker
 	seed      maphash.Seed
 	epoch     uint32

@@ -131,6 +131,7 @@ func (p *Proxy) placedResponse(s *shard, w *worker, pr *pair, now transaction.Ti
 			d.cur.TimeoutAt = min(d.cur.sent+wait, c.deadline)
 		}
 		if m.Status > 100 { // a 100 is hop by hop (16.7 step 4)
+			p.earlyBegins(c, m)
 			p.pass(s, w, pr, now)
 		}
 	case m.Status < 300:
@@ -220,13 +221,13 @@ func (p *Proxy) follow(m *message.Message, d *tx) {
 	switch {
 	case d.over:
 	case d.method == message.Bye:
-		if !p.ended(d, byeReason(d.toServer)) && good {
+		if !p.ended(d, byeReason(d.toServer)) && good && !p.isEarly(d.session) {
 			p.sessions.EndUnknown(d.session, d.server, p.learned(m, d.client()))
 		}
 	case m.Status == 481 || m.Status == 408:
 		p.ended(d, session.Gone)
 	case good && (d.method == message.Invite || d.method == message.Update):
-		if expires := sessionExpires(m); !p.sessions.Refresh(d.session, expires) {
+		if expires := sessionExpires(m); !p.sessions.Refresh(d.session, expires) && !p.isEarly(d.session) {
 			p.sessions.Learn(d.session, d.server, p.learned(m, d.client()), expires)
 		}
 	}

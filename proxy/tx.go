@@ -73,6 +73,7 @@ type call struct {
 	start       time.Time
 	deadline    transaction.Time
 	lease       *balancer.Lease // of the current branch
+	early       uint64          // key of the early dialog on it; 0: there is none
 	attempts    []session.Attempt
 	room        [2]session.Attempt // for attempts
 	roomToAvoid [2]netip.AddrPort
