@@ -129,7 +129,7 @@ flood: deps ## garbage and floods for FLOOD (60s); from a minute on, memory has 
 badnet: deps ## 2,000 sessions on a network that loses, repeats and reorders, through mrcproxy and through Kamailio
 	MRCPROXY_COMPARE=1 go test -count=1 -v -timeout $(TEST_TIMEOUT) -run 'TestBadNetwork' ./test/
 
-fuzz-short: ## every fuzz target for FUZZSHORT (2s)
+fuzz-short: ## every fuzz target for FUZZSHORT (20000x)
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(FUZZSHORT)
 
 test: deps fmt-check vet build-all unit allocations fuzz-short daemon release-check ## everything that must pass, from missing packages on
@@ -145,7 +145,7 @@ lint: ## golangci-lint by .golangci.yml
 
 # Only the packages that have a target are compiled. FUZZTIME is a count of inputs, 100000x, or a time, 10m: until
 # Go 1.27 a time can end in "context deadline exceeded" though nothing was found (go.dev/issue/75804), a count cannot.
-fuzz: ## every fuzz target for FUZZTIME (10s)
+fuzz: ## every fuzz target for FUZZTIME (100000x)
 	@grep -rH --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sort | sed -E 's|/[^/]*:func | |' | \
 	while read -r pkg name; do \
 		echo "fuzz $$pkg $$name"; \

@@ -31,7 +31,7 @@ func TestLimitOfAResource(t *testing.T) {
 		}
 	}
 	v := b.View()[0].Resources
-	if want := []ResourceView{{"speechrecog", 2, 2}, {"speechsynth", 1, 1}}; !reflect.DeepEqual(v, want) {
+	if want := []ResourceView{{"speechrecog", 2, 0, 2}, {"speechsynth", 1, 0, 1}}; !reflect.DeepEqual(v, want) {
 		t.Errorf("view %+v", v)
 	}
 	want := []Limit{{"c " + s.URI, 4}, {"c " + s.URI + " speechrecog", 2}, {"c " + s.URI + " speechsynth", 1}}

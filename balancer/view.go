@@ -39,10 +39,11 @@ type BackendView struct {
 	Removed bool
 }
 
-// ResourceView is a limit for a resource. Sessions are those that were placed since the resource has a limit.
+// ResourceView is a limit for a resource. Sessions are those that were placed here since the resource has a limit, Elsewhere
+// those of other instances, where it is known.
 type ResourceView struct {
-	Name               string
-	Sessions, Capacity int
+	Name                          string
+	Sessions, Elsewhere, Capacity int
 }
 
 // ClusterView is a cluster at one moment.
@@ -121,7 +122,7 @@ func (b *Backend) view() BackendView {
 	}
 	for _, p := range b.pools {
 		if p.limit != Unlimited {
-			v.Resources = append(v.Resources, ResourceView{p.name, p.used, p.limit})
+			v.Resources = append(v.Resources, ResourceView{p.name, p.used, p.elsewhere, p.limit})
 		}
 	}
 	return v

@@ -224,6 +224,46 @@ clusters:
 	t.Logf("resolved after %.1f s", time.Since(revived).Seconds())
 }
 
+// TestEscalationEnds: when nobody is called any more for one alert of a cluster, people still are for another one.
+func TestEscalationEnds(t *testing.T) {
+	l := newLab(t)
+	manager := l.ip(11) + ":9093"
+	l.spawn("prometheus-alertmanager", "prometheus-alertmanager", "--config.file", l.example("alertmanager/alertmanager.yaml", "127.0.0.1:9095", l.ip(5)+":9095"),
+		"--storage.path", filepath.Join(l.dir, "alertmanager"), "--web.listen-address", manager, "--cluster.listen-address=")
+	const both = `"instance":"p1","cluster":"asr"`
+	alerts := `[{"labels":{"alertname":"MrcproxyErrorRate","severity":"critical","origin":"MrcproxyErrorRate",` + both + `}},
+		{"labels":{"alertname":"MrcproxyClusterDown","severity":"critical","origin":"MrcproxyClusterDown",` + both + `}},
+		{"labels":{"alertname":"MrcproxyEscalationEnded","severity":"escalation","origin":"MrcproxyErrorRate",` + both + `}}]`
+	await(t, "Alertmanager takes the alerts", 30*time.Second, func() bool {
+		r, _ := http.NewRequest(http.MethodPost, "http://"+manager+"/api/v2/alerts", strings.NewReader(alerts))
+		r.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	state := map[string]string{}
+	await(t, "Alertmanager has judged", 30*time.Second, func() bool {
+		_, text := do(http.DefaultClient, request("http://"+manager+"/api/v2/alerts"))
+		var got []struct {
+			Labels map[string]string
+			Status struct{ State string }
+		}
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			return false
+		}
+		for _, a := range got {
+			state[a.Labels["alertname"]] = a.Status.State
+		}
+		return len(got) == 3 && state["MrcproxyErrorRate"] == "suppressed" && state["MrcproxyEscalationEnded"] == "active"
+	})
+	if state["MrcproxyClusterDown"] != "active" {
+		t.Errorf("of the alerts that nobody has been called for yet: %v", state)
+	}
+}
+
 // callers places sessions of both routes until stop is called.
 func (l *lab) callers() (stop func()) {
 	var wg sync.WaitGroup

@@ -139,7 +139,8 @@ func New(o Options) (*App, error) {
 		Backends: a.bal.View, Sessions: a.sessions.Len, Transactions: func() int { return a.proxy.Transactions() },
 		Transport: func() transport.Stats { return a.proxy.Transport() }, Names: a.names.Stats, Clusters: a.bal.Clusters,
 		Health: func(key uint32) (health.Status, bool) { return a.health.Status(key) }, Queued: func() map[string]int { return a.proxy.Queued() },
-		CDR: a.cdr.Stats, HEP: a.hep.Stats, Spans: a.spans.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
+		Operator: func(cluster, idc, backend string) bool { _, ok := a.book.For(cluster, idc, backend); return ok },
+		CDR:      a.cdr.Stats, HEP: a.hep.Stats, Spans: a.spans.Stats, Version: o.Version, Revision: o.Revision, IDC: cfg.IDC,
 	}
 	if cfg.Sessions.Journal {
 		a.journal = journal.New(journal.Options{Path: filepath.Join(cfg.DataDir, "sessions.db"), Table: a.sessions, Servers: a.bal, Log: a.log})

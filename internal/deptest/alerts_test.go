@@ -67,6 +67,9 @@ func TestRunbook(t *testing.T) {
 		if !regexp.MustCompile("^(critical|warning|info|escalation)$").MatchString(a.Labels["severity"]) {
 			t.Errorf("%s: severity %q", a.Alert, a.Labels["severity"])
 		}
+		if a.Labels["severity"] == "critical" && a.Labels["origin"] != a.Alert {
+			t.Errorf("%s: origin %q: Alertmanager cannot tell that its escalation is its own", a.Alert, a.Labels["origin"])
+		}
 		if !regexp.MustCompile(`alertname: ` + a.Alert + `\n        eval_time: \w+\n        exp_alerts:`).MatchString(tests) {
 			t.Errorf("no test of the rules sees %s fire", a.Alert)
 		}
@@ -144,6 +147,21 @@ func TestMetricsInUse(t *testing.T) {
 		for _, metric := range regexp.MustCompile(`\bmrcproxy_[a-z_]+`).FindAllString(text(t, name), -1) {
 			if !documented[metric] && !documented[suffix.ReplaceAllString(metric, "")] {
 				t.Errorf("%s: docs/metrics.md has no %s", name, metric)
+			}
+		}
+	}
+}
+
+// TestLossesAreTold: for what is counted as lost, there is an alert and a panel.
+func TestLossesAreTold(t *testing.T) {
+	lost := regexp.MustCompile("(?m)^\\| `(mrcproxy_\\w*(?:_dropped|_drops)_total)`").FindAllStringSubmatch(text(t, root+"/docs/metrics.md"), -1)
+	if len(lost) < 5 {
+		t.Fatalf("docs/metrics.md has %q", lost)
+	}
+	for _, name := range []string{"prometheus/rules.yaml", "grafana/dashboard.json"} {
+		for _, m := range lost {
+			if !strings.Contains(text(t, deployed+name), m[1]) {
+				t.Errorf("deploy/%s does not ask for %s", name, m[1])
 			}
 		}
 	}

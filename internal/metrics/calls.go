@@ -48,6 +48,9 @@ func (m *Metrics) cluster(name string) *clusterSeries {
 	for _, r := range failoverReasons {
 		m.failovers.WithLabelValues(name, r)
 	}
+	for _, code := range noServer {
+		m.invites.WithLabelValues(name, "", code)
+	}
 	return m.byCluster.add(name, c)
 }
 
@@ -86,6 +89,9 @@ func finalCode(code int) bool { return code >= 200 && code <= 699 }
 
 // other is the label value of what has no name of its own, so that there is a bound on their number.
 const other = "other"
+
+// noServer are the codes of the answer that no server can take the session (failover.reject).
+var noServer = []string{"480", "503"}
 
 // failoverReasons are the words for attempts without an answer; an answer's reason is its code.
 var failoverReasons = []string{"no_response", "no_answer", "unreachable", "connection", "send_failed", "too_large", "deadline"}

@@ -132,3 +132,9 @@ func BenchmarkScrape(b *testing.B) {
 		scrape(b, m)
 	}
 }
+
+// TestRefusedFromZero: that no server was found is counted from 0 on, so that an alert by increase sees the first refusals, too.
+func TestRefusedFromZero(t *testing.T) {
+	series(t, over(farm(t, first)), `mrcproxy_invites_total{backend="",cluster="ali",code="480"} 0
+		mrcproxy_invites_total{backend="",cluster="ali",code="503"} 0`, "mrcproxy_invites_total")
+}

@@ -15,7 +15,7 @@ var (
 		"cluster", "idc", "backend", "condition")
 	maxCPSDesc       = desc("backend_max_cps", "How many sessions may be placed within a second; absent if any number.", backendLabels...)
 	latencyDesc      = desc("backend_latency_seconds", "Moving average from an INVITE to its 2xx; absent if there was none.", backendLabels...)
-	resourceUsedDesc = desc("backend_resource_sessions", "Sessions that count against the limit for a resource.",
+	resourceUsedDesc = desc("backend_resource_sessions", "Sessions that count against the limit for a resource, those of other instances included as far as known.",
 		"cluster", "idc", "backend", "resource")
 	resourceLimitDesc = desc("backend_resource_capacity", "How many sessions with that resource the backend accepts at once.",
 		"cluster", "idc", "backend", "resource")
@@ -38,7 +38,7 @@ func (c collector) conditions(v balancer.BackendView, now time.Time) map[string]
 	}
 	return map[string]bool{
 		"suspect": s.Suspect, "ejected": s.Ejected, "engine_down": s.EngineDown, "probation": s.Probation, "held": v.Held(now),
-		"slow_start": !v.StartedAt.IsZero(),
+		"slow_start": !v.StartedAt.IsZero(), "operator": c.src.Operator != nil && c.src.Operator(v.Cluster, v.IDC, v.URI),
 	}
 }
 
@@ -57,7 +57,7 @@ func (c collector) limits(ch chan<- prometheus.Metric, v balancer.BackendView) {
 		send(latencyDesc, v.Latency.Seconds())
 	}
 	for _, r := range v.Resources {
-		send(resourceUsedDesc, float64(r.Sessions), r.Name)
+		send(resourceUsedDesc, float64(r.Sessions+r.Elsewhere), r.Name)
 		send(resourceLimitDesc, float64(r.Capacity), r.Name)
 	}
 }

@@ -18,9 +18,10 @@ func TestLimits(t *testing.T) {
 		t.Fatal(why)
 	}
 	b.SetElsewhere(b.Backends()[0], 4)
+	b.SetElsewhereFor(b.Backends()[0], "speechrecog", 3)
 	for name, want := range map[string]string{
 		"mrcproxy_backend_max_cps":           `{backend="sip:10.0.0.1:8060",cluster="ali",idc="sh-a"} 30`,
-		"mrcproxy_backend_resource_sessions": `{backend="sip:10.0.0.1:8060",cluster="ali",idc="sh-a",resource="speechrecog"} 1`,
+		"mrcproxy_backend_resource_sessions": `{backend="sip:10.0.0.1:8060",cluster="ali",idc="sh-a",resource="speechrecog"} 4`,
 		"mrcproxy_backend_resource_capacity": `{backend="sip:10.0.0.1:8060",cluster="ali",idc="sh-a",resource="speechrecog"} 40`,
 		"mrcproxy_cluster_sessions":          `{cluster="ali"} 5`,
 		"mrcproxy_cluster_licences":          `{cluster="ali"} 70`,
@@ -47,6 +48,7 @@ func TestConditions(t *testing.T) {
 	series(t, m, where+`"ejected",idc="sh-a"} 0
 		`+where+`"engine_down",idc="sh-a"} 0
 		`+where+`"held",idc="sh-a"} 1
+		`+where+`"operator",idc="sh-a"} 1
 		`+where+`"probation",idc="sh-a"} 0
 		`+where+`"slow_start",idc="sh-a"} 0
 		`+where+`"suspect",idc="sh-a"} 1`, "mrcproxy_backend_condition")

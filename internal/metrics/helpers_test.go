@@ -91,8 +91,11 @@ func over(b *balancer.Balancer) *Metrics {
 		HEP:      func() hep.Stats { return hep.Stats{Sent: 1, Dropped: 2, Errors: 3} },
 		Clusters: b.Clusters,
 		Health:   func(uint32) (health.Status, bool) { return health.Status{State: health.Up, Suspect: true}, true },
-		Queued:   func() map[string]int { return map[string]int{"ali": 5} },
-		Version:  "1.2.3", Revision: "abc", IDC: "sh-a",
+		Operator: func(cluster, idc, backend string) bool {
+			return cluster == "ali" && idc == "sh-a" && backend == first.URI
+		},
+		Queued:  func() map[string]int { return map[string]int{"ali": 5} },
+		Version: "1.2.3", Revision: "abc", IDC: "sh-a",
 	})
 }
 

@@ -38,7 +38,8 @@ type Sources struct {
 	Names        func() []resolver.Stat
 	Clusters     func() []balancer.ClusterView
 	Health       func(backend uint32) (health.Status, bool)
-	Queued       func() map[string]int // by cluster
+	Operator     func(cluster, idc, backend string) bool // whether an operator has taken it out
+	Queued       func() map[string]int                   // by cluster
 	Journal      func() journal.Stats
 	Store        func() store.Stats
 	CDR          func() cdr.Stats

@@ -124,6 +124,9 @@ func TestInvites(t *testing.T) {
 		m.InviteDone(&i)
 	}
 	series(t, m, `mrcproxy_invites_total{backend="",cluster="ali",code="480"} 1
+		mrcproxy_invites_total{backend="",cluster="ali",code="503"} 0
+		mrcproxy_invites_total{backend="",cluster="baidu",code="480"} 0
+		mrcproxy_invites_total{backend="",cluster="baidu",code="503"} 0
 		mrcproxy_invites_total{backend="sip:10.0.0.1:8060",cluster="ali",code="200"} 2
 		mrcproxy_invites_total{backend="sip:10.0.0.1:8060",cluster="ali",code="other"} 3
 		mrcproxy_invites_total{backend="sip:10.0.0.1:8060",cluster="baidu",code="200"} 1`, "mrcproxy_invites_total")
