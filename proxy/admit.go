@@ -27,6 +27,8 @@ type Admitter interface {
 	// time. Unless the answer is there at once it is Later, and done is called later, from another goroutine. The place
 	// is taken until the lease is released.
 	Admit(l *balancer.Lease, key uint64, within time.Duration, done func(Verdict)) Verdict
+	// Established tells that the session of that key has come to be.
+	Established(key uint64)
 	// Ended tells that the session of that key at the server with that ID is over, though this instance has no such
 	// session: another may.
 	Ended(server uint32, key uint64)

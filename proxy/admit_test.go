@@ -16,6 +16,7 @@ type gate struct {
 	asked  []*asked
 	atOnce []Verdict
 	ended  []ending
+	begun  []uint64
 }
 
 type asked struct {
@@ -39,6 +40,8 @@ func (g *gate) Admit(l *balancer.Lease, key uint64, within time.Duration, done f
 	g.atOnce = g.atOnce[1:]
 	return v
 }
+
+func (g *gate) Established(key uint64) { g.begun = append(g.begun, key) }
 
 func (g *gate) Ended(server uint32, key uint64) { g.ended = append(g.ended, ending{server, key}) }
 
@@ -90,8 +93,8 @@ func TestAdmitted(t *testing.T) {
 		}
 		ask.done(Admitted) // must not matter
 		d.bye()
-		if g.ended != nil {
-			t.Errorf("a session of ours was told of: %v", g.ended)
+		if g.ended != nil || !slices.Equal(g.begun, []uint64{ask.key}) {
+			t.Errorf("told of sessions that begin, %v, and of others' that end, %v", g.begun, g.ended)
 		}
 	})
 }

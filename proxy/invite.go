@@ -327,6 +327,9 @@ func (p *Proxy) established(w *worker, pr *pair) {
 		}
 	}
 	key := session.Key(m.Bytes(m.CallID.Value), m.Bytes(m.FromTag), c.lease.Backend().ID())
+	if p.admitter != nil {
+		p.admitter.Established(key)
+	}
 	if !p.sessions.Add(key, ses, sessionExpires(m)) {
 		c.lease.Release() // a second INVITE with the Call-ID and From tag of a session that lives
 	}

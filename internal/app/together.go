@@ -97,12 +97,15 @@ func (t *together) ended(key uint64) {
 // Admit implements proxy.Admitter.
 func (t *together) Admit(l *balancer.Lease, key uint64, within time.Duration, done func(proxy.Verdict)) proxy.Verdict {
 	place, limits := t.place(l.Backend(), l.Limits())
-	v := t.store.Admit(key, place, limits, within, func(v store.Verdict) { done(verdicts[v]) })
+	v, ticket := t.store.Admit(key, place, limits, within, func(v store.Verdict) { done(verdicts[v]) })
 	if v == store.Later || v == store.Admitted {
-		l.OnRelease(func() { t.store.Release(key) })
+		l.OnRelease(func() { t.store.Release(ticket) })
 	}
 	return verdicts[v]
 }
+
+// Established implements proxy.Admitter.
+func (t *together) Established(key uint64) { t.store.Established(key) }
 
 // Ended implements proxy.Admitter.
 func (t *together) Ended(server uint32, key uint64) {
@@ -213,9 +216,9 @@ func (t *together) holdAll() {
 			return true
 		}
 		place, _ := t.place(s.Backend(), s.Lease.Limits())
-		t.store.Hold(key, place)
-		if !s.Lease.OnRelease(func() { t.store.Release(key) }) {
-			t.store.Release(key)
+		ticket := t.store.Hold(key, place)
+		if !s.Lease.OnRelease(func() { t.store.Release(ticket) }) {
+			t.store.Release(ticket)
 		}
 		return true
 	})

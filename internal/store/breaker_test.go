@@ -100,7 +100,7 @@ func scripted(t *testing.T, rule Rule, test func(f *fake, i *instance, admit fun
 			if d := time.Since(began); d > within {
 				t.Errorf("a verdict took %v, want %v at most", d, within)
 			}
-			i.Release(key)
+			i.release(key)
 		})
 		i.stop()
 	})
@@ -189,7 +189,7 @@ func TestManyWait(t *testing.T) {
 func TestMemory(t *testing.T) {
 	scripted(t, Rule{Open, 3}, func(f *fake, i *instance, _ func(Verdict, time.Duration)) {
 		for key := range uint64(1000) {
-			i.Hold(key+1, i.place())
+			i.hold(key + 1)
 			i.establish(key + 1)
 		}
 		for range 50 {
@@ -204,7 +204,7 @@ func TestMemory(t *testing.T) {
 		f.set(0, errReset)
 		time.Sleep(3 * time.Second)
 		for key := range uint64(1000) {
-			i.Release(key + 1)
+			i.release(key + 1)
 		}
 		for key := range uint64(2 * mostGone) {
 			i.Ended(1<<32+key, i.place())

@@ -28,6 +28,7 @@ type instance struct {
 	ended    []uint64
 	counts   map[string]int
 	parts    map[string]int
+	tickets  map[uint64]Ticket // the last of each key
 	stop     func()
 }
 
@@ -44,7 +45,7 @@ func patient(t testing.TB, redis Redis, rule Rule) *instance {
 
 func startWithin(t testing.TB, timeout time.Duration, redis Redis, rule Rule) *instance {
 	t.Helper()
-	i := &instance{t: t, sessions: map[uint64]time.Time{}, counts: map[string]int{}, parts: map[string]int{}}
+	i := &instance{t: t, sessions: map[uint64]time.Time{}, counts: map[string]int{}, parts: map[string]int{}, tickets: map[uint64]Ticket{}}
 	i.Store = New(Options{Redis: redis, Timeout: timeout, Renew: renew, Rule: rule, Log: zap.NewNop(), Until: i.until, Ended: i.gone,
 		Counted: i.count, Parted: i.parted, Waited: func(time.Duration) {}})
 	i.Store.Count([]*Place{i.place()})
@@ -105,7 +106,8 @@ func (i *instance) place() *Place { return i.Place("asr", "server", "licences") 
 func (i *instance) admit(key uint64, limits ...int) Verdict {
 	i.t.Helper()
 	got := make(chan Verdict, 1)
-	v := i.Admit(key, i.place(), limits, time.Second, func(v Verdict) { got <- v })
+	v, ticket := i.Admit(key, i.place(), limits, time.Second, func(v Verdict) { got <- v })
+	i.keep(key, ticket)
 	if v != Later {
 		return v
 	}
@@ -117,12 +119,30 @@ func (i *instance) admit(key uint64, limits ...int) Verdict {
 	return v
 }
 
+// hold has a session counted that is there already.
+func (i *instance) hold(key uint64) { i.keep(key, i.Hold(key, i.place())) }
+
+func (i *instance) keep(key uint64, t Ticket) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.tickets[key] = t
+}
+
+// release gives the place of a key back.
+func (i *instance) release(key uint64) {
+	i.mu.Lock()
+	t := i.tickets[key]
+	i.mu.Unlock()
+	i.Release(t)
+}
+
 // establish is a session's 2xx.
 func (i *instance) establish(keys ...uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, key := range keys {
 		i.sessions[key] = time.Now().Add(time.Hour)
+		i.Established(key)
 	}
 }
 
@@ -131,7 +151,7 @@ func (i *instance) bye(key uint64) {
 	i.mu.Lock()
 	delete(i.sessions, key)
 	i.mu.Unlock()
-	i.Release(key)
+	i.release(key)
 }
 
 func (i *instance) elsewhere() int {
@@ -211,18 +231,18 @@ func TestLimit(t *testing.T) {
 		if v := a.admit(1, limits...); v != Admitted {
 			t.Errorf("a second INVITE of the same dialog: %v", v)
 		}
-		a.Release(1)
+		a.release(1)
 		if v := b.admit(9, limits...); v != Full {
 			t.Errorf("%v: one of two holders has released: %v", limits, v)
 		}
-		a.Release(1)
+		a.release(1)
 		await(t, "the place is free", func() bool { return s.Size(server) == 2 })
 		if v := b.admit(9, limits...); v != Admitted {
 			t.Errorf("%v: in the place given back: %v", limits, v)
 		}
-		a.Release(3)
-		b.Release(2)
-		b.Release(9)
+		a.release(3)
+		b.release(2)
+		b.release(9)
 		await(t, "all are free", func() bool { return s.Size(server) == 0 })
 	}
 	if n := s.Size(ended); n != 0 {
@@ -324,6 +344,51 @@ func TestEndedElsewhere(t *testing.T) {
 	}
 }
 
+// TestReleasedLate: what is given back is the place that was given, though another session has come to its key meanwhile.
+func TestReleasedLate(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := patient(t, redisAt(s), three), patient(t, redisAt(s), three)
+	exact(t, a, b)
+	a.admit(1, 9, 9)
+	a.establish(1)
+	first := a.tickets[1]
+	b.Ended(1, b.place())
+	await(t, "its instance hears of it", func() bool { _, ok := a.until(1); return !ok })
+	a.admit(1, 9, 9)
+	a.admit(1, 9, 9) // the place is given twice
+	a.Release(first)
+	a.Release(a.tickets[1])
+	a.hold(1) // no place of its own
+	a.release(1)
+	a.admit(2, 9, 9)
+	a.release(2)
+	await(t, "the last is gone", func() bool { return a.Stats().Leases == 1 && a.heldAt("server") == 1 })
+	if n := s.Size(server); n != 1 {
+		t.Errorf("%d in Redis, want 1", n)
+	}
+	a.Release(Ticket{})
+}
+
+// TestEndedAtOnce: a session that another instance has learned of, from its ACK, and that ends before it was ever renewed, is
+// over there as well; and one that never came to be leaves no mark.
+func TestEndedAtOnce(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := patient(t, redisAt(s), three), patient(t, redisAt(s), three)
+	exact(t, a, b)
+	a.admit(2, 9, 9)
+	a.release(2)
+	a.admit(1, 9, 9)
+	a.establish(1)
+	b.establish(1)
+	b.hold(1)
+	a.bye(1)
+	await(t, "the other instance hears of it", func() bool { _, ok := b.until(1); return !ok })
+	await(t, "the place is free", func() bool { return s.Size(server) == 0 })
+	if n := s.Size(ended); n != 1 {
+		t.Errorf("%d ends are remembered, want 1", n)
+	}
+}
+
 // TestHold: a session that was there before this process is counted, also above the limit.
 func TestHold(t *testing.T) {
 	s := redistest.Start(t)
@@ -331,7 +396,7 @@ func TestHold(t *testing.T) {
 	exact(t, a, b)
 	for key := range uint64(5) {
 		a.establish(key + 1)
-		a.Hold(key+1, a.place())
+		a.hold(key + 1)
 	}
 	await(t, "they are counted", func() bool { return s.Size(server) == 5 })
 	if v := b.admit(9, 5, -1); v != Full {
@@ -469,7 +534,7 @@ func TestLateCommand(t *testing.T) {
 	i.establish(1)
 	await(t, "it is established", func() bool { return s.Client.PTTL(context.Background(), server).Val() > time.Minute })
 	s.Pause()
-	i.Hold(2, i.place()) // a renewal goes out
+	i.hold(2) // a renewal goes out
 	await(t, "the loss is noticed", func() bool { return !i.Stats().Up })
 	i.bye(1)
 	i.bye(2)
@@ -503,7 +568,7 @@ func TestLeave(t *testing.T) {
 	a.Leave()
 	for _, key := range []uint64{1, 2, 5} {
 		b.establish(key)
-		b.Hold(key, b.place())
+		b.hold(key)
 	}
 	await(t, "the successor has them", func() bool { return b.heldAt("server") == 3 })
 	for _, key := range []uint64{1, 2, 5} {
@@ -519,7 +584,7 @@ func TestLeave(t *testing.T) {
 		t.Errorf("%d in Redis, want 2; told that %v have ended", n, a.ended)
 	}
 	a.bye(3)
-	a.Release(4)
+	a.release(4)
 	await(t, "nothing is left", func() bool { return s.Size(server) == 0 })
 }
 
@@ -537,7 +602,7 @@ func TestStop(t *testing.T) {
 	exact(t, i)
 	i.admit(1, 9, 9)
 	i.admit(2, 9, 9)
-	i.Release(1)
+	i.release(1)
 	i.stop()
 	if n := s.Size(server); n != 1 {
 		t.Errorf("%d in Redis, want 1", n)
@@ -559,14 +624,15 @@ func BenchmarkAdmit(b *testing.B) {
 	for b.Loop() {
 		key++
 		began := time.Now()
-		if v := i.Admit(key, pl, []int{50, 50}, time.Second, func(v Verdict) { got <- v }); v != Later {
+		v, ticket := i.Admit(key, pl, []int{50, 50}, time.Second, func(v Verdict) { got <- v })
+		if v != Later {
 			b.Fatal("without Redis")
 		}
 		if v := <-got; v != Admitted {
 			b.Fatal(v)
 		}
 		took = append(took, time.Since(began))
-		i.Release(key)
+		i.Release(ticket)
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")

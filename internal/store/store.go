@@ -115,51 +115,52 @@ func (s *Store) SetRule(r Rule) {
 
 // Admit asks for a place under limits, one for each of its pools, -1 for none, on behalf of the session of that key. Unless
 // the answer is there at once it is Later, and done is called with it, by the goroutine of Run. The place is this session's
-// until Release, or for the time within and a few seconds when it is neither released nor established.
-func (s *Store) Admit(key uint64, pl *Place, limits []int, within time.Duration, done func(Verdict)) Verdict {
+// until Release of the ticket, or for the time within and a few seconds when it is neither released nor established.
+func (s *Store) Admit(key uint64, pl *Place, limits []int, within time.Duration, done func(Verdict)) (Verdict, Ticket) {
 	var t tell
 	s.mu.Lock()
-	v := s.admit(key, pl, limits, within, done, &t)
+	v, ticket := s.admit(key, pl, limits, within, done, &t)
 	s.mu.Unlock()
 	s.opts.tell(&t)
-	return v
+	return v, ticket
 }
 
-func (s *Store) admit(key uint64, pl *Place, limits []int, within time.Duration, done func(Verdict), t *tell) Verdict {
+func (s *Store) admit(key uint64, pl *Place, limits []int, within time.Duration, done func(Verdict), t *tell) (Verdict, Ticket) {
 	if l := s.leases[key]; l != nil { // a second INVITE of a dialog at the same server
 		if l.ask != nil {
-			return Full
+			return Full, Ticket{}
 		}
 		l.refs++
-		return Admitted
+		return Admitted, Ticket{l}
 	}
 	for i, p := range pl.pools {
 		p.limit = limits[i]
 	}
 	l := s.take(key, pl, waiting)
 	if s.breaker.open {
-		return s.alone(l, limits, t)
+		return s.alone(l, limits, t), Ticket{l}
 	}
 	l.ask = &ask{limits, within + margin, time.Now(), done}
 	s.asks = append(s.asks, l)
 	s.nudge()
-	return Later
+	return Later, Ticket{l}
 }
 
 // margin is how much longer than its INVITE may take a lease is kept that nothing more is heard of.
 const margin = 5 * time.Second
 
-// Hold has the place of a session that is there already counted, whatever the limits.
-func (s *Store) Hold(key uint64, pl *Place) {
+// Hold has the place of a session that is there already counted, whatever the limits, unless it is.
+func (s *Store) Hold(key uint64, pl *Place) Ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.leases[key] != nil || s.left {
-		return
+		return Ticket{}
 	}
 	l := s.take(key, pl, local)
 	l.real, l.sent = true, true
 	s.renew(l)
 	s.nudge()
+	return Ticket{l}
 }
 
 // Leave has sessions that are established not renewed any more: a successor has them, and may have ended them since. Those
@@ -191,12 +192,25 @@ func (s *Store) Has(key uint64) bool {
 	return s.leases[key] != nil
 }
 
-// Release gives back the place of a key, as many times as it was given.
-func (s *Store) Release(key uint64) {
+// Established tells that the session of a key has come to be: another instance may have it from now on, and hears of its end,
+// however soon that is.
+func (s *Store) Established(key uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.leases[key]
-	if l == nil {
+	if l := s.leases[key]; l != nil {
+		l.real = true
+	}
+}
+
+// Ticket is what a place is given back by, once: another session may have come to the key meanwhile. The zero one is for none.
+type Ticket struct{ lease *lease }
+
+// Release gives back a place. It is free when all have given it back who were given it.
+func (s *Store) Release(t Ticket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := t.lease
+	if l == nil || l.state == over {
 		return
 	}
 	if l.refs--; l.refs == 0 {
