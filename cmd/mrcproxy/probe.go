@@ -23,6 +23,7 @@ type probeFlags struct {
 
 func probeCommand() *cobra.Command {
 	var f probeFlags
+	var o output
 	c := &cobra.Command{
 		Use:   "probe BACKEND",
 		Short: "Probe a server, once",
@@ -31,12 +32,13 @@ func probeCommand() *cobra.Command {
 			"-c, whose health sections then hold, also the name of a cluster, for all of its servers.\n" +
 			"Exit status 0: it succeeded; 1: it failed.",
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return runProbe(c, args[0], f) },
+		RunE: func(c *cobra.Command, args []string) error { return runProbe(c, args[0], f, &o) },
 	}
+	o.flag(c)
 	fl := c.Flags()
 	fl.StringVarP(&f.file, "config", "c", "", "configuration file; default: none")
 	fl.BoolVar(&f.deep, "deep", false, "a session rather than OPTIONS")
-	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show SDP and MRCP as sent and received")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show SDP and MRCP as sent and received; with -o json or yaml on standard error")
 	fl.StringVar(&f.method, "method", "", "get-params, recognize or speak; default: of the file, else get-params")
 	fl.StringVar(&f.resource, "resource", "", "speechrecog or speechsynth; default: by the method")
 	fl.StringVar(&f.audio, "audio", "", "file of speech for recognize, mono at 8000 Hz")
@@ -49,25 +51,39 @@ func probeCommand() *cobra.Command {
 	return c
 }
 
-func runProbe(c *cobra.Command, target string, f probeFlags) error {
+func runProbe(c *cobra.Command, target string, f probeFlags, format *output) error {
 	all, err := f.targets(target)
 	if err != nil {
 		return err
 	}
 	failed := 0
+	table := format.format == "table"
+	talk := c.OutOrStdout()
+	if !table {
+		talk = c.ErrOrStderr()
+	}
+	views := []app.OnceView{}
 	for _, o := range all {
 		if f.verbose {
 			o.Trace = func(what, text string) {
-				fmt.Fprintf(c.OutOrStdout(), "--- %s\n%s\n", what, strings.TrimRight(strings.ReplaceAll(text, "\r\n", "\n"), "\n"))
+				fmt.Fprintf(talk, "--- %s\n%s\n", what, strings.TrimRight(strings.ReplaceAll(text, "\r\n", "\n"), "\n"))
 			}
 		}
 		r, err := app.Probe(c.Context(), o)
 		if err != nil {
 			return fmt.Errorf("probe %s: %w", o.URI, err)
 		}
-		fmt.Fprintf(c.OutOrStdout(), "%s\n  %s\n", o.URI, strings.Join(r.Lines(f.deep), "\n  "))
+		if table {
+			fmt.Fprintf(talk, "%s\n  %s\n", o.URI, strings.Join(r.Lines(f.deep), "\n  "))
+		}
+		views = append(views, r.View(o.URI, f.deep))
 		if !r.OK(f.deep) {
 			failed++
+		}
+	}
+	if !table {
+		if err := format.write(c.OutOrStdout(), views, nil); err != nil {
+			return err
 		}
 	}
 	switch {

@@ -70,6 +70,7 @@ type overview struct {
 	IDC      string        `json:"idc"`
 	Ready    bool          `json:"ready"`
 	Why      string        `json:"why,omitempty"`
+	Trouble  []string      `json:"trouble,omitempty"`
 	Sessions int           `json:"sessions"`
 	Clusters []api.Cluster `json:"clusters"`
 	Wishes   []api.Wish    `json:"wishes"`
@@ -88,17 +89,26 @@ func writeStatus(ctx context.Context, cl *api.Client, o *output, w io.Writer) er
 	if err := cl.Get(ctx, "operator", nil, &op); err != nil {
 		return err
 	}
-	v.Version, v.IDC, v.Ready, v.Why, v.Sessions, v.Wishes = s.Version, s.IDC, s.Ready, s.Why, s.Sessions, op.Wishes
+	v.Version, v.IDC, v.Ready, v.Why, v.Trouble, v.Sessions, v.Wishes = s.Version, s.IDC, s.Ready, s.Why, s.Trouble, s.Sessions, op.Wishes
 	return o.write(w, v, func(w io.Writer) {
 		ready := "ready"
 		if !s.Ready {
 			ready = "not ready: " + s.Why
 		}
-		fmt.Fprintf(w, "mrcproxy %s, IDC %s, %s, %s\n\n", s.Version, orNothing(s.IDC), many(s.Sessions, "session"), ready)
+		fmt.Fprintf(w, "mrcproxy %s, IDC %s, %s, %s\n", s.Version, orNothing(s.IDC), many(s.Sessions, "session"), ready)
+		for _, t := range s.Trouble {
+			fmt.Fprintln(w, t)
+		}
+		fmt.Fprintln(w)
 		cells(w, "CLUSTER", "IDC", "SESSIONS", "BACKENDS")
 		for _, c := range v.Clusters {
 			for _, g := range c.Groups {
 				cells(w, c.Name, g.IDC, places(g.Sessions, g.Capacity), states(g.States))
+			}
+		}
+		for _, c := range v.Clusters {
+			if l := limits(c); l != "" {
+				fmt.Fprintf(w, "\ncluster %s: %s\n", c.Name, l)
 			}
 		}
 		for _, wish := range op.Wishes {
@@ -108,6 +118,44 @@ func writeStatus(ctx context.Context, cl *api.Client, o *output, w io.Writer) er
 			fmt.Fprintln(w)
 		}
 	})
+}
+
+// limits is what bounds a cluster beside the places of its servers.
+func limits(c api.Cluster) string {
+	var l []string
+	if c.Licences != nil {
+		l = append(l, fmt.Sprintf("%d of %d licences", c.Licences.Taken, c.Licences.Limit))
+	}
+	for _, g := range c.Groups {
+		if g.SpillLimit != nil {
+			l = append(l, fmt.Sprintf("%d of %d sessions that may spill to %s", g.Sessions, *g.SpillLimit, g.IDC))
+		}
+	}
+	if c.Waiting > 0 {
+		l = append(l, fmt.Sprintf("%d wait for a place", c.Waiting))
+	}
+	return strings.Join(l, ", ")
+}
+
+// loadOf is a server's sessions, with what is limited by resource.
+func loadOf(b api.Backend) string {
+	s := places(b.Sessions+b.Elsewhere, b.Capacity)
+	for _, r := range b.Resources {
+		s += fmt.Sprintf(" %s %s", r.Resource, places(r.Sessions+r.Elsewhere, r.Capacity))
+	}
+	return s
+}
+
+// reason is why a server is in its state, and what is so of it beside.
+func reason(b api.Backend) string {
+	l := slices.DeleteFunc(slices.Clone(b.Conditions), func(c string) bool { return c == "ejected" || c == "engine_down" }) // its state and reason say so
+	if b.Held {
+		l = append(l, "held")
+	}
+	if len(l) == 0 {
+		return b.Reason
+	}
+	return strings.ReplaceAll(strings.Join(l, ", "), "_", " ") + prefixed("; ", b.Reason)
 }
 
 func prefixed(prefix, s string) string {
@@ -155,7 +203,7 @@ func backendsCommand() *cobra.Command {
 			return o.write(c.OutOrStdout(), l, func(w io.Writer) {
 				cells(w, "STATE", "CLUSTER", "IDC", "BACKEND", "SESSIONS", "WEIGHT", "SINCE", "WHY")
 				for _, b := range l {
-					cells(w, b.State, b.Cluster, b.IDC, b.URI, places(b.Sessions+b.Elsewhere, b.Capacity), b.Weight, when(b.Since), b.Reason)
+					cells(w, b.State, b.Cluster, b.IDC, b.URI, loadOf(b), b.Weight, when(b.Since), reason(b))
 				}
 			})
 		},

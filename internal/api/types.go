@@ -7,12 +7,14 @@ const Unlimited = -1
 
 // Status is an instance at one moment.
 type Status struct {
-	Version  string    `json:"version"`
-	IDC      string    `json:"idc"`
-	Started  time.Time `json:"started"`
-	Now      time.Time `json:"now"` // of the daemon's clock
-	Ready    bool      `json:"ready"`
-	Why      string    `json:"why,omitempty"` // not ready
+	Version string    `json:"version"`
+	IDC     string    `json:"idc"`
+	Started time.Time `json:"started"`
+	Now     time.Time `json:"now"` // of the daemon's clock
+	Ready   bool      `json:"ready"`
+	Why     string    `json:"why,omitempty"` // not ready
+	// Trouble is what is wrong with the instance itself, a sentence each; that a server is down is not.
+	Trouble  []string  `json:"trouble,omitempty"`
 	Sessions int       `json:"sessions"`
 	Backends []Backend `json:"backends"`
 	Names    []Name    `json:"names,omitempty"`
@@ -41,6 +43,8 @@ type Cluster struct {
 	Fallback []string `json:"fallback"`
 	// FellBack counts the sessions whose route named this cluster and that are at another, by that cluster.
 	FellBack map[string]int `json:"fell_back,omitempty"`
+	Licences *Licences      `json:"licences,omitempty"` // nil: no limit
+	Waiting  int            `json:"waiting,omitempty"`  // INVITEs in the queue for a place
 	Sums
 	Groups []Group `json:"groups"`
 }
@@ -51,7 +55,23 @@ type Group struct {
 	IDC      string `json:"idc"`
 	Priority int    `json:"priority"`
 	Local    bool   `json:"local"` // of this instance's IDC
+	// SpillLimit is how many sessions this instance may have in the IDC, which is not its own; nil: any number.
+	SpillLimit *int `json:"spill_limit,omitempty"`
 	Sums
+}
+
+// Licences are a cluster's sessions and how many there may be.
+type Licences struct {
+	Taken int `json:"taken"` // those of other instances included, as far as known
+	Limit int `json:"limit"`
+}
+
+// Limit is how many sessions with an MRCP resource a backend accepts at once, and how many it has.
+type Limit struct {
+	Resource  string `json:"resource"`
+	Sessions  int    `json:"sessions"`            // of this instance
+	Elsewhere int    `json:"elsewhere,omitempty"` // of other instances, as far as known
+	Capacity  int    `json:"capacity"`
 }
 
 // Sums are totals over backends.
@@ -80,7 +100,11 @@ type Backend struct {
 	Sessions  int       `json:"sessions"`            // of this instance
 	Elsewhere int       `json:"elsewhere,omitempty"` // of other instances, as far as known
 	Capacity  int       `json:"capacity"`            // Unlimited where there is none
+	Resources []Limit   `json:"resources,omitempty"` // what is limited by resource
+	MaxCPS    int       `json:"max_cps,omitempty"`   // new sessions within a second; 0: any number
 	Weight    int       `json:"weight"`
+	// Conditions are what is so of it beside its state: suspect, ejected, engine_down, probation, slow_start.
+	Conditions []string `json:"conditions,omitempty"`
 	// FileWeight is the weight that the configuration has, where an operator has set another.
 	FileWeight *int      `json:"file_weight,omitempty"`
 	Picked     uint64    `json:"picked"`

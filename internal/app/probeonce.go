@@ -47,6 +47,47 @@ func (r OnceResult) OK(deep bool) bool {
 	return r.Options.OK
 }
 
+// OnceView is how a probe went, for scripts.
+type OnceView struct {
+	Backend    string     `json:"backend"`
+	OK         bool       `json:"ok"`
+	Code       int        `json:"code,omitempty"`   // of the final answer to OPTIONS or INVITE; 0: none
+	Result     string     `json:"result"`           // ok, or how it failed: by OPTIONS "failed", of a deep one as in mrcproxy_deep_probes_total
+	Reason     string     `json:"reason,omitempty"` // of a failure, for people
+	Steps      []OnceStep `json:"steps"`
+	Recognised string     `json:"recognised,omitempty"`
+	Confidence float64    `json:"confidence,omitempty"`
+	RTPPackets int        `json:"rtp_packets,omitempty"`
+}
+
+// OnceStep is one step of a probe.
+type OnceStep struct {
+	Step string  `json:"step"`
+	MS   float64 `json:"ms"`
+}
+
+// View is the result for scripts; backend is the server's URI.
+func (r OnceResult) View(backend string, deep bool) OnceView {
+	v := OnceView{Backend: backend, OK: r.OK(deep), Steps: []OnceStep{}}
+	if !deep {
+		v.Code, v.Result, v.Steps = r.Options.Code, "ok", append(v.Steps, OnceStep{"options", ms(r.Options.Duration)})
+		if !v.OK {
+			v.Result, v.Reason = "failed", r.Options.Reason
+		}
+		return v
+	}
+	for s := range probe.Steps {
+		if took := r.Report.Took[s]; took != 0 {
+			v.Steps = append(v.Steps, OnceStep{s.String(), ms(took)})
+		}
+	}
+	v.Code, v.Result, v.Recognised, v.Confidence, v.RTPPackets = r.Report.Code, r.Report.Failure.String(), r.Report.Result, r.Report.Confidence, r.Report.Packets
+	if !v.OK {
+		v.Reason = r.Report.Detail
+	}
+	return v
+}
+
 // Lines say how the probe went, step by step, for people.
 func (r OnceResult) Lines(deep bool) []string {
 	if !deep {

@@ -2,10 +2,12 @@ package app
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
 	"mrcproxy/balancer"
+	"mrcproxy/health"
 	"mrcproxy/internal/api"
 	"mrcproxy/internal/operator"
 	"mrcproxy/internal/session"
@@ -15,7 +17,7 @@ import (
 func (c control) Status() api.Status {
 	ready, why := c.Ready()
 	s := api.Status{Version: c.opts.Version, IDC: c.cfg.Load().IDC, Started: c.started, Now: time.Now(), Ready: ready, Why: why,
-		Sessions: c.sessions.Len(), Backends: c.Backends(false)}
+		Trouble: c.trouble(), Sessions: c.sessions.Len(), Backends: c.Backends(false)}
 	if c.together != nil {
 		st := c.together.store.Stats()
 		s.Store = &api.Store{Up: st.Up, Exact: st.Exact, Since: st.Changed}
@@ -28,6 +30,30 @@ func (c control) Status() api.Status {
 		s.Names = append(s.Names, n)
 	}
 	return s
+}
+
+// trouble is what is wrong with the instance itself, for whoever looks at it.
+func (c control) trouble() (l []string) {
+	if r := c.reloads.Load().last; !r.OK {
+		l = append(l, fmt.Sprintf("the configuration was refused at %s, and the one from before runs: %s", r.At.Format(time.RFC3339), r.Error))
+	}
+	if c.together != nil {
+		if st := c.together.store.Stats(); !st.Up {
+			l = append(l, fmt.Sprintf("the store has given no answer since %s: on_store_loss holds, which is %s", st.Changed.Format(time.RFC3339), c.cfg.Load().OnStoreLoss))
+		}
+	}
+	if c.journal != nil && !c.journal.Stats().Up {
+		l = append(l, "the file of sessions cannot be written: a restart would not find their counts")
+	}
+	if lost := c.book.Lost(); lost != nil {
+		l = append(l, "what operators want will not outlive a restart: "+lost.Error())
+	}
+	for _, st := range c.names.Stats() {
+		if st.Err != nil {
+			l = append(l, fmt.Sprintf("%s cannot be resolved, and the %d addresses known stay in use: %v", st.Name, st.Targets, st.Err))
+		}
+	}
+	return l
 }
 
 // Status gives the instance's status.
@@ -54,12 +80,16 @@ func (c control) Loads() map[string]int {
 
 func (c control) backend(v balancer.BackendView, now time.Time, load bool) api.Backend {
 	b := api.Backend{ID: backendID(v.ID), Cluster: v.Cluster, IDC: v.IDC, Priority: v.Priority, URI: v.URI, State: v.State.String(), Health: "unknown",
-		Held: v.Held(now), Sessions: v.Sessions, Elsewhere: v.Elsewhere, Capacity: v.Capacity, Weight: v.Weight, Picked: v.Picked}
+		Held: v.Held(now), Sessions: v.Sessions, Elsewhere: v.Elsewhere, Capacity: v.Capacity, MaxCPS: v.MaxCPS, Weight: v.Weight, Picked: v.Picked}
 	if b.Held {
 		b.HeldUntil = v.HoldUntil
 	}
+	for _, r := range v.Resources {
+		b.Resources = append(b.Resources, api.Limit{Resource: r.Name, Sessions: r.Sessions, Elsewhere: r.Elsewhere, Capacity: r.Capacity})
+	}
 	if st, ok := c.health.Status(v.ID); ok {
 		b.Health, b.Reason, b.Since = st.State.String(), st.Reason, st.Since
+		b.Conditions = conditions(v, st)
 	}
 	if w, ok := c.book.For(v.Cluster, v.IDC, v.URI); ok && !v.Removed {
 		shown := wish(w)
@@ -79,6 +109,19 @@ func (c control) backend(v balancer.BackendView, now time.Time, load bool) api.B
 		}
 	}
 	return b
+}
+
+// conditions are what is so of a backend beside its state.
+func conditions(v balancer.BackendView, st health.Status) (l []string) {
+	for _, c := range []struct {
+		name string
+		is   bool
+	}{{"suspect", st.Suspect}, {"ejected", st.Ejected}, {"engine_down", st.EngineDown}, {"probation", st.Probation}, {"slow_start", !v.StartedAt.IsZero()}} {
+		if c.is {
+			l = append(l, c.name)
+		}
+	}
+	return l
 }
 
 // wishedState is the state of a backend that an operator has taken out.
@@ -104,11 +147,19 @@ func why(w operator.Wish) string {
 // Clusters implements admin.Daemon.
 func (c control) Clusters() []api.Cluster {
 	cfg := c.cfg.Load()
-	backends, fellBack := c.Backends(false), c.fellBack()
+	backends, fellBack, waiting := c.Backends(false), c.fellBack(), c.proxy.Queued()
+	limits := map[string]balancer.ClusterView{}
+	for _, v := range c.bal.Clusters() {
+		limits[v.Name] = v
+	}
 	all := []api.Cluster{}
 	for i := range cfg.Clusters {
 		cc := &cfg.Clusters[i]
-		cl := api.Cluster{Name: cc.Name, Policy: string(cc.Policy), Fallback: orNone(cc.Fallback), FellBack: fellBack[cc.Name], Sums: newSums(), Groups: []api.Group{}}
+		cl := api.Cluster{Name: cc.Name, Policy: string(cc.Policy), Fallback: orNone(cc.Fallback), FellBack: fellBack[cc.Name], Waiting: waiting[cc.Name], Sums: newSums(), Groups: []api.Group{}}
+		limit := limits[cc.Name]
+		if limit.Licences > 0 {
+			cl.Licences = &api.Licences{Taken: limit.Sessions + limit.Elsewhere, Limit: limit.Licences}
+		}
 		for _, b := range backends {
 			if b.Cluster != cc.Name {
 				continue
@@ -117,7 +168,11 @@ func (c control) Clusters() []api.Cluster {
 			i := slices.IndexFunc(cl.Groups, func(g api.Group) bool { return g.IDC == b.IDC && g.Priority == b.Priority })
 			if i < 0 {
 				i = len(cl.Groups)
-				cl.Groups = append(cl.Groups, api.Group{Cluster: cc.Name, IDC: b.IDC, Priority: b.Priority, Local: b.IDC == cfg.IDC, Sums: newSums()})
+				g := api.Group{Cluster: cc.Name, IDC: b.IDC, Priority: b.Priority, Local: b.IDC == cfg.IDC, Sums: newSums()}
+				if n, ok := limit.SpillLimit[b.IDC]; ok && !g.Local {
+					g.SpillLimit = &n
+				}
+				cl.Groups = append(cl.Groups, g)
 			}
 			add(&cl.Groups[i].Sums, b)
 		}

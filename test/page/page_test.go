@@ -117,6 +117,14 @@ func TestPage(t *testing.T) {
 	b.await("all are local", "document.querySelector('.idc.local .much').textContent === '6 local · 100 %'")
 	b.accessible()
 
+	// Who is at a button with the keyboard stays there while the numbers change.
+	b.do(chromedp.Evaluate("document.querySelector('.idc.remote [aria-label^=Drain]').focus()", nil))
+	h.call(2)
+	b.await("the new ones are counted", "document.querySelector('.idc.local .much').textContent === '8 local · 100 %'")
+	if at := eval[string](b, "document.activeElement.ariaLabel ?? document.activeElement.tagName"); at != "Drain sh-b" {
+		t.Errorf("the keyboard was at the other data centre's button, and is at %s", at)
+	}
+
 	// A server dies: the row follows by itself, and the change is told.
 	h.servers[1].Kill()
 	b.await("the server is down", h.row(1)+"?.className === 'down'")
@@ -144,6 +152,9 @@ func TestPage(t *testing.T) {
 	}
 	b.do(chromedp.SetValue("#ask [name=for]", "30m", chromedp.ByQuery), chromedp.Click("#ask .main", chromedp.ByQuery))
 	b.await("it is draining", h.row(0)+"?.className === 'draining'")
+	if at := eval[string](b, "document.activeElement.ariaLabel ?? document.activeElement.tagName"); at != "Enable "+h.uri(0) {
+		t.Errorf("from Drain the keyboard is led to %s", at)
+	}
 	b.await("with the reason", h.row(0)+".querySelector('.why').textContent.includes('new disk')")
 	if h.get("backends", &one); one[0].State != "draining" || one[0].Wish == nil || one[0].Wish.Until.IsZero() {
 		t.Errorf("the daemon has %+v", one[0])

@@ -179,6 +179,42 @@ func TestIDCDown(t *testing.T) {
 	b.keep("page-idc-down.png", 1360, 1040, false)
 }
 
+// TestLimits: what bounds a server or a cluster beside its places is shown, what is so of a server beside its state, and what is
+// wrong with the instance.
+func TestLimits(t *testing.T) {
+	s := set(house2, two, "")
+	b0 := &s.status.Backends[0]
+	b0.State, b0.Capacity, b0.Sessions = "up", -1, 7
+	b0.Resources = []api.Limit{{Resource: "speechrecog", Sessions: 4, Elsewhere: 1, Capacity: 5}, {Resource: "speechsynth", Sessions: 2, Capacity: 20}}
+	b1 := &s.status.Backends[1]
+	b1.State, b1.Conditions = "up", []string{"suspect", "slow_start"}
+	s.clusters[0].Licences, s.clusters[0].Waiting = &api.Licences{Taken: 90, Limit: 120}, 3
+	spill := 9
+	s.clusters[0].Groups[1].SpillLimit = &spill
+	s.status.Trouble = []string{"the configuration was refused"}
+	b, _ := serve(t, s)
+	row := func(b *api.Backend) string { return fmt.Sprintf("document.querySelector('[data-id=\"%s\"]')", b.ID) }
+	b.await("the fullest limit is the bar", row(b0)+"?.querySelector('.fill').style.width === '100%'")
+	for what, js := range map[string]string{
+		"what it is full of":      row(b0) + ".querySelector('.why').textContent === 'full of speechrecog'",
+		"conditions":              row(b1) + ".querySelector('.why').textContent.startsWith('suspect: refuses though it should have room; starting')",
+		"licences and the queue":  "document.querySelector('.cluster h3 .sum').textContent.includes('90 of 120 licences · 3 waiting')",
+		"what may spill":          "document.querySelector('[aria-label=\"baidu in sh-b\"] .sum').textContent.endsWith('· 9 may spill')",
+		"what is wrong":           "document.querySelector('#wrong').textContent === 'the configuration was refused'",
+		"it is read aloud":        "document.querySelector('#wrong').role === 'alert'",
+		"and the rest is healthy": "document.querySelectorAll('.servers tbody tr').length === 18",
+	} {
+		if !eval[bool](b, js) {
+			t.Errorf("not shown: %s", what)
+		}
+	}
+	b.accessible()
+	b.do(chromedp.Click("#trouble", chromedp.ByQuery))
+	if !eval[bool](b, "!"+row(b1)+".hidden && "+row(b0)+".hidden") {
+		t.Error("a suspect server is trouble, one that is full is not")
+	}
+}
+
 // TestThousand: 1,000 servers are drawn at once, each can be reached by keyboard, and an event is no work.
 func TestThousand(t *testing.T) {
 	big := []scene{

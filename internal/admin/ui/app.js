@@ -2,7 +2,7 @@
 
 import { follow, get, send } from "./api.js";
 import { confirm, details } from "./dialogs.js";
-import { ago, clock, h, plural, set, svg } from "./dom.js";
+import { ago, clock, h, plural, set, svg, swap } from "./dom.js";
 import { Model, step } from "./model.js";
 import { counted, Servers } from "./servers.js";
 
@@ -66,27 +66,53 @@ function drawTop() {
   document.title = `${sessions} · ${s.idc || "mrcproxy"}`;
   set($("instance"), `${s.idc ? `${s.idc} · ` : ""}${plural(sessions, "session")} · ${s.version} · up ${ago(s.started)}${s.ready ? "" : ` · not ready: ${s.why}`}`);
   $("instance").classList.toggle("bad", !s.ready);
+  if (s.trouble?.join() !== told) {
+    told = s.trouble?.join();
+    $("wrong").replaceChildren(...(s.trouble ?? []).map((t) => h("li", {}, t)));
+  }
   drawTraffic(sessions);
 }
 
-// drawTraffic shows how much of this instance's sessions each data centre has: the thicker the arrow, the more.
+let told; // of what is wrong with the instance
+
+// drawTraffic shows how much of this instance's sessions each data centre has: the thicker the arrow, the more. What is there
+// stays, and only its content follows: a button that somebody is at must not go from under the hand.
+let idcs = new Map();
 function drawTraffic(total) {
-  $("idcs").replaceChildren(...model.idcs().map((i) => {
+  const all = model.idcs();
+  if (all.map((i) => i.name).join("\n") !== [...idcs.keys()].join("\n")) {
+    idcs = new Map(all.map((i) => [i.name, idc(i)]));
+    $("idcs").replaceChildren(...[...idcs.values()].map((v) => v.element));
+  }
+  for (const i of all) idcs.get(i.name).update(i, total);
+}
+
+// idc is the view of one data centre.
+function idc({ name, local }) {
+  const scope = { idc: name };
+  const line = svg("path", { d: "M2 12H50" });
+  const arrow = svg("svg", { viewBox: "0 0 64 24", "aria-hidden": "true" }, line, svg("path", { class: "head", d: "M48 3l14 9l-14 9z" }));
+  const count = h("strong", {});
+  const much = h("span", {});
+  const sum = h("p", { class: "sum" });
+  const drain = h("button", { type: "button", "aria-label": `Drain ${name}`, onclick: () => act("drain", scope) }, "Drain");
+  const enable = h("button", { type: "button", "aria-label": `Enable ${name}`, onclick: () => act("enable", scope) }, "Enable");
+  const element = h("li", {}, arrow,
+    h("div", {},
+      h("h3", {}, name || "no IDC", local ? h("span", { class: "tag" }, "this instance's") : null),
+      h("p", { class: "much" }, count, much), sum),
+    name ? h("span", { class: "buttons" }, drain, enable) : null);
+  const update = (i, total) => {
     const part = total ? i.sessions / total : 0;
-    const scope = { idc: i.name };
-    const kind = i.local ? "local" : "spilled";
-    const width = part ? 2 + 12 * part : 1;
-    return h("li", { class: `idc ${i.local ? "local" : "remote"}${i.up ? "" : " dead"}${i.out ? " out" : ""}` },
-      svg("svg", { class: part ? "arrow" : "arrow none", viewBox: "0 0 64 24", "aria-hidden": "true" },
-        svg("path", { d: "M2 12H50", "stroke-width": width.toFixed(1) }), svg("path", { class: "head", d: "M48 3l14 9l-14 9z" })),
-      h("div", {},
-        h("h3", {}, i.name || "no IDC", i.local ? h("span", { class: "tag" }, "this instance's") : null),
-        h("p", { class: "much" }, h("strong", {}, `${i.sessions}`), ` ${kind} · ${Math.round(part * 100)} %`),
-        h("p", { class: "sum" }, `${counted(i.states)}${i.capacity < 0 ? "" : ` · ${plural(i.capacity, "place")}`}`)),
-      i.name ? h("span", { class: "buttons" },
-        h("button", { type: "button", "aria-label": `Drain ${i.name}`, onclick: () => act("drain", scope), hidden: i.out > 0 }, "Drain"),
-        h("button", { type: "button", "aria-label": `Enable ${i.name}`, onclick: () => act("enable", scope), hidden: i.out === 0 }, "Enable")) : null);
-  }));
+    element.className = `idc ${i.local ? "local" : "remote"}${i.up ? "" : " dead"}${i.out ? " out" : ""}`;
+    arrow.setAttribute("class", part ? "arrow" : "arrow none");
+    line.setAttribute("stroke-width", (part ? 2 + 12 * part : 1).toFixed(1));
+    set(count, `${i.sessions}`);
+    set(much, ` ${i.local ? "local" : "spilled"} · ${Math.round(part * 100)} %`);
+    set(sum, `${counted(i.states)}${i.capacity < 0 ? "" : ` · ${plural(i.capacity, "place")}`}`);
+    swap(drain, enable, i.out > 0);
+  };
+  return { element, update };
 }
 
 const filter = () => servers.filter($("filter").value, $("trouble").checked);

@@ -2,7 +2,7 @@
 
 import { send } from "./api.js";
 import { ago, clock, h, plural, svg } from "./dom.js";
-import { load } from "./model.js";
+import { load, pools } from "./model.js";
 import { points, reason } from "./servers.js";
 
 const texts = {
@@ -55,7 +55,8 @@ export function details(b, act) {
     h("h2", { id: "details-title" }, b.backend),
     h("p", {}, h("span", { class: `state ${b.state}` }, b.state), " ", reason(b) || b.reason || ""),
     h("dl", {}, ...[
-      ["Cluster", b.cluster], ["IDC", b.idc || "none"], ["Sessions", load(b)], ["Weight", `${b.weight}`], ["Picked", `${b.picked} times`],
+      ["Cluster", b.cluster], ["IDC", b.idc || "none"], ["Sessions", load(b)],
+      ...pools(b).filter((p) => p.name).map((p) => [p.name, `${p.taken} / ${p.capacity}`]), ...(b.max_cps ? [["New", `${b.max_cps} a second at most`]] : []), ["Weight", `${b.weight}`], ["Picked", `${b.picked} times`],
       ["Health", b.health], ["Since", b.since.startsWith("0001") ? "the start" : `${new Date(b.since).toLocaleString()} (${ago(b.since)})`],
     ].flatMap(([k, v]) => [h("dt", {}, k), h("dd", {}, v)])),
     h("div", { class: "spark big" }, svg("svg", { viewBox: "0 0 90 20", preserveAspectRatio: "none", role: "img", "aria-label": "Sessions over the last 15 minutes" }, svg("polyline", { points: points(b) }))),

@@ -26,6 +26,14 @@ export function set(e, text) {
   if (e.textContent !== text) e.textContent = text;
 }
 
+// swap shows one of two buttons, and keeps the keyboard there.
+export function swap(first, second, wantSecond) {
+  const there = document.activeElement === (wantSecond ? first : second);
+  first.hidden = wantSecond;
+  second.hidden = !wantSecond;
+  if (there) (wantSecond ? second : first).focus();
+}
+
 export function ago(iso, now = Date.now()) {
   const s = Math.max(0, Math.round((now - Date.parse(iso)) / 1000));
   if (s < 60) return `${s} s`;

@@ -70,11 +70,29 @@ export class Model {
 
 export { step };
 
-export const share = (b) => (b.capacity > 0 ? Math.min(1, (b.sessions + (b.elsewhere ?? 0)) / b.capacity) : b.capacity === 0 ? 1 : 0);
+// pools are the limits of a server, each with what is taken: of all sessions, and by resource.
+export const pools = (b) => [
+  ...(b.capacity < 0 ? [] : [{ name: "", taken: b.sessions + (b.elsewhere ?? 0), capacity: b.capacity }]),
+  ...(b.resources ?? []).map((r) => ({ name: r.resource, taken: r.sessions + (r.elsewhere ?? 0), capacity: r.capacity })),
+];
+
+const part = (p) => (p.capacity > 0 ? Math.min(1, p.taken / p.capacity) : 1);
+
+// share is how full a server is, from 0 to 1: its fullest limit counts.
+export const share = (b) => Math.max(0, ...pools(b).map(part));
+
+export const full = (b) => pools(b).filter((p) => part(p) === 1);
 
 export const load = (b) => {
   const n = b.sessions + (b.elsewhere ?? 0);
   return b.capacity < 0 ? `${n}` : `${n} / ${b.capacity}`;
 };
+
+// conditions is what is so of a server beside its state, for people; what its reason says anyway is left out.
+export const conditions = (b) => (b.conditions ?? []).map((c) => ({
+  suspect: "suspect: refuses though it should have room",
+  probation: "on probation: its next call decides",
+  slow_start: "starting: gets a part of its share",
+})[c]).filter(Boolean);
 
 export const address = (b) => b.backend.replace(/^sips?:/, "");

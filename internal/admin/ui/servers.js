@@ -1,7 +1,7 @@
 // The servers: a table for each group, or tiles where there are very many.
 
-import { ago, h, plural, set, svg } from "./dom.js";
-import { address, load, share } from "./model.js";
+import { ago, h, plural, set, svg, swap } from "./dom.js";
+import { address, conditions, full, load, share } from "./model.js";
 
 const many = 150; // servers from which on they are tiles
 
@@ -48,8 +48,9 @@ export class Servers {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     for (const [id, e] of this.#elements()) {
       const b = this.#model.backends.get(id);
-      const all = `${b.backend} ${b.cluster} ${b.idc} ${b.state} ${b.reason ?? ""}`.toLowerCase();
-      e.hidden = (trouble && b.state === "up" && !b.held) || words.some((w) => !all.includes(w));
+      const all = `${b.backend} ${b.cluster} ${b.idc} ${b.state} ${b.reason ?? ""} ${(b.conditions ?? []).join(" ")}`.toLowerCase();
+      const well = b.state === "up" && !b.held && !b.conditions?.some((c) => c !== "slow_start");
+      e.hidden = (trouble && well) || words.some((w) => !all.includes(w));
     }
   }
 
@@ -70,8 +71,10 @@ export class Servers {
     this.#groups.push(() => {
       const members = groups.flatMap((g) => g.members.map((b) => this.#model.backends.get(b.id)).filter(Boolean));
       const now = this.#model.clusters.find((o) => o.name === c.name) ?? c;
+      const licences = now.licences ? `${now.licences.taken} of ${now.licences.limit} licences · ` : "";
+      const waiting = now.waiting ? `${now.waiting} waiting · ` : "";
       const away = Object.entries(now.fell_back ?? {}).map(([at, n]) => `${n} more at ${at} · `).join("");
-      set(sum, `${members.reduce((n, b) => n + b.sessions, 0)} sessions · ${away}${members.filter((b) => b.state === "up").length} of ${members.length} up`);
+      set(sum, `${members.reduce((n, b) => n + b.sessions, 0)} sessions · ${licences}${waiting}${away}${members.filter((b) => b.state === "up").length} of ${members.length} up`);
     });
     const about = [c.policy, c.fallback.length ? `then ${c.fallback.join(", ")}` : ""].filter(Boolean).join(" · ");
     return h("article", { class: "cluster", "aria-label": `Cluster ${c.name}` },
@@ -86,7 +89,8 @@ export class Servers {
     this.#groups.push(() => {
       const members = g.members.map((b) => this.#model.backends.get(b.id)).filter(Boolean);
       const capacity = members.reduce((n, b) => (b.capacity < 0 || n < 0 ? -1 : n + b.capacity), 0);
-      set(sum, `${members.reduce((n, b) => n + b.sessions, 0)}${capacity < 0 ? "" : ` / ${capacity}`}`);
+      const spill = g.spill_limit === undefined ? "" : ` · ${g.spill_limit} may spill`;
+      set(sum, `${members.reduce((n, b) => n + b.sessions, 0)}${capacity < 0 ? "" : ` / ${capacity}`}${spill}`);
     });
     return h("section", { class: g.local ? "group local" : "group", "aria-label": title },
       h("h4", {}, g.idc || "—", g.local ? h("span", { class: "tag" }, "local") : null, g.priority ? h("span", { class: "tag" }, `priority ${g.priority}`) : null, sum,
@@ -149,8 +153,7 @@ export class Servers {
       line.setAttribute("points", points(b));
       set(why, reason(b));
       why.title = b.reason ?? "";
-      drain.hidden = Boolean(b.wish && b.wish.backend);
-      enable.hidden = !drain.hidden;
+      swap(drain, enable, Boolean(b.wish && b.wish.backend));
     });
     return row;
   }
@@ -169,7 +172,8 @@ export function reason(b) {
   if (b.state !== "up") parts.push(`${b.reason ?? ""}${b.since && !b.since.startsWith("0001") ? ` (for ${ago(b.since)})` : ""}`);
   if (b.wish && b.health === "down") parts.push("and does not answer");
   if (b.held) parts.push("refused a session, passed over for a moment");
-  if (b.state === "up" && b.capacity >= 0 && b.sessions + (b.elsewhere ?? 0) >= b.capacity) parts.push("full");
+  parts.push(...conditions(b));
+  if (b.state === "up") parts.push(...full(b).map((p) => (p.name ? `full of ${p.name}` : "full")));
   if (b.weight === 0) parts.push("weight 0");
   if (b.file_weight !== undefined) parts.push(`weight ${b.weight}, the file has ${b.file_weight}`);
   return parts.join("; ");
