@@ -168,8 +168,9 @@ bench: deps ## what a call costs, beside Kamailio and a bare forwarder, over UDP
 	go run ./test/bench $(ARGS)
 	go run ./test/bench -net tcp -rounds 3 $(ARGS)
 
-bench-growth: deps ## what a call costs as backends and those who watch become more; 15 minutes
+bench-growth: deps ## what a call costs as backends, client sockets, connections and those who watch become more; 30 minutes
 	go run ./test/bench -growth $(ARGS)
+	go run ./test/bench -growth -net tcp -rate 1000 -only "1 socket,100 sockets,5000 sockets" $(ARGS)
 
 microbench: ## Go benchmarks of the packages (BENCH=regexp)
 	@all=$$(go list ./...); \

@@ -25,6 +25,7 @@ func benchCommand() *cobra.Command {
 	var o output
 	l := load{failures: map[string]int{}}
 	var resource, agent string
+	var sockets int
 	c := &cobra.Command{
 		Use:   "bench URI",
 		Short: "Place sessions at a rate, and measure",
@@ -40,16 +41,14 @@ func benchCommand() *cobra.Command {
 				return usage("the URI must have an IP address, and UDP or TCP, not %q", args[0])
 			case !(l.rate > 0 && l.rate <= maxRate):
 				return usage("--rate must be more than 0 and at most %d, not %g", maxRate, l.rate)
-			case l.lasts <= 0 || l.hold < 0 || l.concurrency < 1:
-				return usage("--for and --concurrency must be more than 0, and --hold not less")
+			case l.lasts <= 0 || l.hold < 0 || l.concurrency < 1 || sockets < 1:
+				return usage("--for, --concurrency and --sockets must be more than 0, and --hold not less")
 			}
-			if l.client, err = sim.NewClient(sim.ClientOptions{Proxy: target.Addr, Network: target.Network, Resource: resource, UserAgent: agent}); err != nil {
+			defer l.close()
+			if err := l.open(sockets, sim.ClientOptions{Proxy: target.Addr, Network: target.Network, Resource: resource, UserAgent: agent}); err != nil {
 				return err
 			}
 			l.run(c.Context())
-			if err := l.client.Close(); err != nil {
-				return err
-			}
 			r := l.report(args[0])
 			if err := o.write(c.OutOrStdout(), r, r.table); err != nil {
 				return err
@@ -66,6 +65,7 @@ func benchCommand() *cobra.Command {
 	f.DurationVar(&l.lasts, "for", 10*time.Second, "how long new calls are placed")
 	f.DurationVar(&l.hold, "hold", time.Second, "from a call's ACK to its BYE")
 	f.IntVar(&l.concurrency, "concurrency", 1000, "calls at once; where they are as many, the next waits")
+	f.IntVar(&sockets, "sockets", 1, "ports, over TCP connections, that the calls come from in turns")
 	f.StringVar(&resource, "resource", "speechrecog", "what is asked for: speechrecog or speechsynth")
 	f.StringVar(&agent, "user-agent", "ASR_MRCP_CLIENT_FS", "the User-Agent, for the proxy's routes")
 	return c
@@ -75,7 +75,7 @@ const maxRate = 100_000
 
 // load places calls, and keeps what became of them.
 type load struct {
-	client      *sim.Client
+	clients     []*sim.Client // each with a socket of its own
 	rate        float64
 	lasts, hold time.Duration
 	concurrency int
@@ -89,8 +89,34 @@ type load struct {
 	failures map[string]int
 }
 
+// open gives it so many clients; close is due even if it fails.
+func (l *load) open(sockets int, o sim.ClientOptions) error {
+	for range sockets {
+		c, err := sim.NewClient(o)
+		if err != nil {
+			return err
+		}
+		l.clients = append(l.clients, c)
+	}
+	return nil
+}
+
+func (l *load) close() {
+	for _, c := range l.clients {
+		_ = c.Close()
+	}
+}
+
+// drain ends the calls that are up with BYE.
+func (l *load) drain() {
+	for _, c := range l.clients {
+		c.Drain()
+	}
+}
+
 // run places calls until it is time, or ctx ends, and returns when the last has ended.
 func (l *load) run(ctx context.Context) {
+	defer context.AfterFunc(ctx, l.drain)()
 	var active sync.WaitGroup
 	defer active.Wait()
 	room := make(chan struct{}, l.concurrency)
@@ -99,10 +125,9 @@ func (l *load) run(ctx context.Context) {
 	defer end.Stop()
 	next := time.NewTimer(0)
 	defer next.Stop()
-	for n := 1; ; n++ {
+	for n := 0; float64(n) < l.rate*l.lasts.Seconds(); n++ { // a late timer adds none
 		select {
 		case <-ctx.Done():
-			l.client.Drain()
 			return
 		case <-end.C:
 			return
@@ -110,20 +135,20 @@ func (l *load) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			l.client.Drain()
 			return
 		case <-end.C:
 			return
 		case room <- struct{}{}:
 		}
 		l.took = time.Since(l.began)
+		client := l.clients[n%len(l.clients)]
 		active.Go(func() {
 			defer func() { <-room }()
 			limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.hold+answerLimit)
 			defer cancel()
-			l.ended(l.client.Session(limited, l.hold))
+			l.ended(client.Session(limited, l.hold))
 		})
-		next.Reset(time.Until(l.began.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))))
+		next.Reset(time.Until(l.began.Add(time.Duration(float64(n+1) / l.rate * float64(time.Second)))))
 	}
 }
 

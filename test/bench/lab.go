@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -55,7 +55,8 @@ func (l *lab) turn(ctx context.Context) (turn, error) {
 			}
 		}
 	}
-	if _, err := l.client(ctx, "warm", 200, 200); err != nil {
+	c, err := l.warm(ctx)
+	if err != nil {
 		return turn{}, err
 	}
 	before := l.sentAgain()
@@ -64,20 +65,36 @@ func (l *lab) turn(ctx context.Context) (turn, error) {
 	}
 	made := l.allocations(ctx)
 	at, used := time.Now(), proxy.cpu()
-	got, err := l.client(ctx, "load", l.rate, l.calls)
-	t := turn{seconds: time.Since(at).Seconds(), cpu: (proxy.cpu() - used).Seconds() * 1000, pss: float64(proxy.pss()) / 1e6}
-	if err != nil {
+	calls, err := c.load(ctx)
+	t := turn{calls: calls, seconds: time.Since(at).Seconds(), cpu: (proxy.cpu() - used).Seconds() * 1000, pss: float64(proxy.pss()) / 1e6}
+	switch {
+	case err != nil:
 		return turn{}, err
-	}
-	t.calls, t.failed = got.number("SuccessfulCall(C)"), got.number("FailedCall(C)")
-	if t.calls == 0 {
-		return turn{}, fmt.Errorf("none of %d calls was answered", t.failed)
+	case calls == 0:
+		return turn{}, errors.New("no call went well")
 	}
 	t.cpu /= float64(t.calls)
 	t.allocations = (l.allocations(ctx) - made) / float64(t.calls)
+	if t.failed, t.again, err = c.result(ctx); err != nil {
+		return turn{}, err
+	}
 	time.Sleep(1200 * time.Millisecond) // SIPp writes its statistics once a second
-	t.again = got.number("Retransmissions(C)") + l.sentAgain() - before
+	t.again += l.sentAgain() - before
 	return t, nil
+}
+
+// client has placed a few calls, and is to place those that are measured.
+type client interface {
+	load(context.Context) (calls int, err error)           // that went well
+	result(context.Context) (failed, again int, err error) // when none is up any more
+}
+
+func (l *lab) warm(ctx context.Context) (client, error) {
+	if l.sockets > 0 {
+		return l.gather(ctx)
+	}
+	_, err := l.place(ctx, "warm", 200, 200)
+	return &sippClient{l: l}, err
 }
 
 func (l *lab) start(cmd *exec.Cmd, name string) (*process, error) {
@@ -87,6 +104,12 @@ func (l *lab) start(cmd *exec.Cmd, name string) (*process, error) {
 		l.running = append(l.running, p)
 	}
 	return p, err
+}
+
+// tail is the end of what a process has written.
+func (l *lab) tail(name string) []byte {
+	log, _ := os.ReadFile(filepath.Join(l.dir, name+".log"))
+	return log[max(0, len(log)-2000):]
 }
 
 // servers starts them and returns their addresses when they answer.
@@ -115,70 +138,6 @@ func (l *lab) servers(ctx context.Context) ([]string, error) {
 		}
 	}
 	return all, nil
-}
-
-func (l *lab) sipp(ctx context.Context, scenario, ip, port, stat string, more ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, "sipp", append([]string{"-sf", filepath.Join(l.tree, "test/sipp", scenario), "-i", ip, "-p", port, "-t", l.network[:1] + "1",
-		"-nostdin", "-trace_stat", "-fd", "1", "-stf", filepath.Join(l.dir, stat+".csv"), "-buff_size", "4000000", "-max_socket", "20000"}, more...)...)
-	c.Env = append(os.Environ(), "TERM=xterm")
-	return c
-}
-
-// client has SIPp place calls, and returns its statistics.
-func (l *lab) client(ctx context.Context, name string, rate, calls int) (figures, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(calls/rate)*time.Second+l.hold+time.Minute)
-	defer cancel()
-	more := []string{proxyIP + ":5060", "-r", strconv.Itoa(rate), "-m", strconv.Itoa(calls), "-d", strconv.FormatInt(l.hold.Milliseconds(), 10), "-l", "200000",
-		"-key", "ua", "ASR_MRCP_CLIENT_BENCH", "-key", "resource", "speechrecog", "-deadcall_wait", "0"}
-	stat := "uac-" + name
-	cmd := l.sipp(ctx, "uac_mrcp.xml", clientIP, "5060", stat, more...)
-	p, err := l.start(cmd, stat)
-	if err != nil {
-		return nil, err
-	}
-	<-p.done
-	l.running = l.running[:len(l.running)-1]
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("client: %w", ctx.Err())
-	}
-	return readFigures(filepath.Join(l.dir, stat+".csv"))
-}
-
-// sentAgain is how many retransmissions the servers have sent so far.
-func (l *lab) sentAgain() (n int) {
-	names, _ := filepath.Glob(filepath.Join(l.dir, "uas-*.csv"))
-	for _, name := range names {
-		if f, err := readFigures(name); err == nil {
-			n += f.number("Retransmissions(C)")
-		}
-	}
-	return n
-}
-
-// figures are the last line of SIPp's statistics, by column.
-type figures map[string]string
-
-func (f figures) number(k string) int { n, _ := strconv.Atoi(f[k]); return n }
-
-func readFigures(name string) (figures, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	r := csv.NewReader(file)
-	r.Comma, r.FieldsPerRecord = ';', -1
-	rows, err := r.ReadAll()
-	if err != nil || len(rows) < 2 {
-		return nil, fmt.Errorf("%s: %d lines, %v", name, len(rows), err)
-	}
-	f := figures{}
-	for i, k := range rows[0] {
-		if last := rows[len(rows)-1]; i < len(last) {
-			f[k] = last[i]
-		}
-	}
-	return f, nil
 }
 
 // answers waits until an OPTIONS is answered, 15 s at most.

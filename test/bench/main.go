@@ -50,6 +50,8 @@ type subject struct {
 	name     string
 	proxy    string // mrcproxy, kamailio, kamailio-fm, forwarder
 	backends int    // 0: the four of SIPp; more: one process with that many
+	sockets  int    // 0: one of SIPp; more: a client with that many
+	beside   string // whom it is compared with; default: the first of the run
 	with     []string
 	env      []string
 }
@@ -66,8 +68,11 @@ func choose(growth bool, only, against string) []subject {
 		all = []subject{
 			{name: "plain", proxy: "mrcproxy"},
 			{name: "8 backends", proxy: "mrcproxy", backends: 8},
-			{name: "100 backends", proxy: "mrcproxy", backends: 100},
-			{name: "1000 backends", proxy: "mrcproxy", backends: 1000},
+			{name: "100 backends", proxy: "mrcproxy", beside: "8 backends", backends: 100},
+			{name: "1000 backends", proxy: "mrcproxy", beside: "8 backends", backends: 1000},
+			{name: "1 socket", proxy: "mrcproxy", sockets: 1},
+			{name: "100 sockets", proxy: "mrcproxy", beside: "1 socket", sockets: 100},
+			{name: "5000 sockets", proxy: "mrcproxy", beside: "1 socket", sockets: 5000},
 			{name: "scraped", proxy: "mrcproxy", with: []string{"scrape"}},
 			{name: "page open", proxy: "mrcproxy", with: []string{"page"}},
 			{name: "call records", proxy: "mrcproxy", with: []string{"cdr"}},

@@ -43,8 +43,7 @@ func (l *lab) startProxy(ctx context.Context, servers []string) (*process, error
 		return nil, err
 	}
 	if err := answers(ctx, l.network, proxyIP+":5060"); err != nil {
-		log, _ := os.ReadFile(filepath.Join(l.dir, "proxy.log"))
-		return nil, fmt.Errorf("%w; its log ends with\n%s", err, log[max(0, len(log)-2000):])
+		return nil, fmt.Errorf("%w; its log ends with\n%s", err, l.tail("proxy"))
 	}
 	time.Sleep(2500 * time.Millisecond) // its probes: Kamailio's come every 2 s, and it has no event to wait for
 	return p, nil
@@ -52,7 +51,7 @@ func (l *lab) startProxy(ctx context.Context, servers []string) (*process, error
 
 func (l *lab) mrcproxy(ctx context.Context, binary string, servers []string) (*exec.Cmd, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "idc: idc-a\nlisten: [\"%s://%s:5060\"]\nadmin: {listen: \"%s\", pprof: true}\nclients: {allow: [127.0.0.0/8]}\ndata_dir: %s\n", l.network, proxyIP, adminAt, l.dir)
+	fmt.Fprintf(&b, "idc: idc-a\nlisten: [\"%s://%s:5060\"]\nadmin: {listen: \"%s\", pprof: true}\nclients: {allow: [127.0.0.0/8], max_connections: 16384}\ndata_dir: %s\n", l.network, proxyIP, adminAt, l.dir)
 	if slices.Contains(l.with, "cdr") {
 		fmt.Fprintf(&b, "cdr: {file: %s}\n", filepath.Join(l.dir, "cdr.json"))
 	}

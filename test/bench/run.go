@@ -78,13 +78,13 @@ func tree() (string, error) {
 	return filepath.Dir(strings.TrimSpace(string(out))), nil
 }
 
-// table is Markdown: medians, their spread, and the ratio to the first subject.
+// table is Markdown: medians, their spread, and the ratio to the first subject, or the one that a subject is to be compared with.
 func table(o options, subjects []subject, turns [][]turn) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %d calls/s, %d calls a turn, %s held, %d rounds, %s\n\n", strings.ToUpper(o.network), o.rate, o.calls, o.hold, o.rounds,
 		time.Now().UTC().Format(time.DateOnly))
 	fmt.Fprintf(&b, "| | CPU of a call, ms: median (least to most) | %s : this | memory (PSS), MB | failed | sent again |\n|---|---|---|---|---|---|\n", subjects[0].name)
-	var base float64
+	medians := map[string]float64{}
 	for i, s := range subjects {
 		cpu, pss := make([]float64, 0), make([]float64, 0)
 		failed, again := 0, 0
@@ -93,10 +93,12 @@ func table(o options, subjects []subject, turns [][]turn) string {
 			failed, again = failed+t.failed, again+t.again
 		}
 		m := median(cpu)
-		if i == 0 {
-			base = m
+		medians[s.name] = m
+		ratio := fmt.Sprintf("%.2f", medians[subjects[0].name]/m)
+		if base := medians[s.beside]; base > 0 {
+			ratio = fmt.Sprintf("%.2f to %s", base/m, s.beside)
 		}
-		fmt.Fprintf(&b, "| %s | %.3f (%.3f–%.3f) | %.2f | %.1f | %d | %d |\n", s.name, m, slices.Min(cpu), slices.Max(cpu), base/m, median(pss), failed, again)
+		fmt.Fprintf(&b, "| %s | %.3f (%.3f–%.3f) | %s | %.1f | %d | %d |\n", s.name, m, slices.Min(cpu), slices.Max(cpu), ratio, median(pss), failed, again)
 	}
 	return b.String()
 }

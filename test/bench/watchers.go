@@ -48,13 +48,19 @@ func (l *lab) allocations(ctx context.Context) float64 {
 	if l.proxy != "mrcproxy" {
 		return 0
 	}
-	text, err := get(ctx, "/metrics")
-	_, after, found := strings.Cut(text, "\ngo_memstats_mallocs_total ")
-	n, bad := strconv.ParseFloat(after[:max(0, strings.IndexByte(after, '\n'))], 64)
-	if err != nil || !found || bad != nil {
+	n, found := metric(ctx, "go_memstats_mallocs_total")
+	if !found {
 		return math.NaN()
 	}
 	return n
+}
+
+// metric is the value of one of mrcproxy's series.
+func metric(ctx context.Context, series string) (n float64, found bool) {
+	text, err := get(ctx, "/metrics")
+	_, after, found := strings.Cut(text, "\n"+series+" ")
+	n, bad := strconv.ParseFloat(after[:max(0, strings.IndexByte(after, '\n'))], 64)
+	return n, err == nil && found && bad == nil
 }
 
 func fetch(ctx context.Context, path string) error {
