@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"mrcproxy/internal/clocktest"
 	"mrcproxy/internal/store/redistest"
 )
 
@@ -169,34 +170,6 @@ func await(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// clock is the time since it was called, without that in which the machine has kept the test from running: what is measured
-// was kept as well.
-func clock(t testing.TB) func() time.Duration {
-	const pace = 5 * time.Millisecond
-	start := time.Now()
-	var late atomic.Int64
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(pace)
-		defer tick.Stop()
-		for last := time.Now(); ; {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-			}
-			late.Add(int64(max(time.Since(last)-pace, 0)))
-			last = time.Now()
-		}
-	}()
-	t.Cleanup(func() {
-		close(stop)
-		<-done
-	})
-	return func() time.Duration { return time.Since(start) - time.Duration(late.Load()) }
-}
-
 func redisAt(s *redistest.Server) Redis { return Dial(Server{Addrs: []string{s.Addr()}, Prefix: "t"}) }
 
 var (
@@ -324,7 +297,7 @@ func TestEndedElsewhere(t *testing.T) {
 	await(t, "it is established", func() bool { return s.Client.PTTL(context.Background(), server).Val() > time.Minute })
 	b.Ended(1, b.place())
 	await(t, "the place is free", func() bool { return s.Size(server) == 0 })
-	took := clock(t)
+	took := clocktest.Start(t).Time
 	await(t, "its instance hears of it", func() bool { _, ok := a.until(1); return !ok })
 	if d := took(); d > renew+200*time.Millisecond {
 		t.Errorf("after %v", d)
@@ -418,7 +391,7 @@ func TestLoss(t *testing.T) {
 		for _, rule := range []Rule{{Share, instances}, {Open, instances}, {Reject, instances}} {
 			t.Run(fmt.Sprint(how, rule.OnLoss), func(t *testing.T) {
 				t.Parallel()
-				s, now := redistest.Start(t), clock(t)
+				s, now := redistest.Start(t), clocktest.Start(t).Time
 				var all []*instance
 				for range instances {
 					all = append(all, startWithin(t, budget, redisAt(s), rule))
@@ -507,7 +480,7 @@ func TestFlush(t *testing.T) {
 	}
 	await(t, "they are counted", func() bool { return b.elsewhere() == 20 })
 	s.Flush()
-	took := clock(t)
+	took := clocktest.Start(t).Time
 	for key := range uint64(30) {
 		b.admit(100+key, 30, -1)
 	}
