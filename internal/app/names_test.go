@@ -107,12 +107,17 @@ func (h *house) pick() *balancer.Lease {
 	return l
 }
 
-// said reports whether the log has a line with these texts.
-func (h *house) said(message string, texts ...string) bool {
-	return slices.ContainsFunc(h.log.All(), func(e logged.LoggedEntry) bool {
+// says waits for a line of the log with these texts, which comes after what it tells of.
+func (h *house) says(message string, texts ...string) {
+	h.t.Helper()
+	for end := time.Now().Add(10 * time.Second); !slices.ContainsFunc(h.log.All(), func(e logged.LoggedEntry) bool {
 		all := fmt.Sprint(e.ContextMap())
 		return e.Message == message && !slices.ContainsFunc(texts, func(s string) bool { return !strings.Contains(all, s) })
-	})
+	}); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			h.t.Fatalf("no %q with %q in the log: %v", message, texts, h.log.All())
+		}
+	}
 }
 
 // TestNameGrowsAndShrinks: servers come and go with DNS, and sessions stay counted where they are.
@@ -127,9 +132,7 @@ func TestNameGrowsAndShrinks(t *testing.T) {
 	}
 	h.zone.Set(t, "asr.test. 1 IN A 127.0.0.23", "asr.test. 1 IN A 127.0.0.21", "asr.test. 1 IN A 127.0.0.22")
 	h.want("sip:x@127.0.0.21:8060 has 2, sip:x@127.0.0.22:8060, sip:x@127.0.0.23:8060")
-	if !h.said("names have other addresses", "sip:asr.test:8060", "appeared:[c sip:x@127.0.0.22:8060 c sip:x@127.0.0.23:8060]", "vanished:[]") {
-		t.Errorf("log: %v", h.log.All())
-	}
+	h.says("names have other addresses", "sip:asr.test:8060", "appeared:[c sip:x@127.0.0.22:8060 c sip:x@127.0.0.23:8060]", "vanished:[]")
 	next := []*balancer.Lease{h.pick(), h.pick(), h.pick()}
 	h.want("sip:x@127.0.0.21:8060 has 2, sip:x@127.0.0.22:8060 has 2, sip:x@127.0.0.23:8060 has 1")
 
@@ -198,9 +201,7 @@ func TestReloadNames(t *testing.T) {
 	}
 	reload(`[{backends: [{uri: "sip:asr.test:8060"}]}]`, "sip:127.0.0.21:8060 has 1, sip:127.0.0.22:8060")
 	reload(`[{backends: [{uri: "sip:asr.test:8060"}, {uri: "sip:tts.test:8060"}]}]`, "sip:127.0.0.21:8060 has 1, sip:127.0.0.22:8060")
-	if !h.said("address of a name left out", "127.0.0.22:8060 is in the cluster already, for sip:asr.test:8060") {
-		t.Errorf("log: %v", h.log.All())
-	}
+	h.says("address of a name left out", "127.0.0.22:8060 is in the cluster already, for sip:asr.test:8060")
 	reload(`[{backends: [{uri: "sip:tts.test:8060"}]}]`, "sip:127.0.0.21:8060 has 1 removed, sip:127.0.0.22:8060")
 	reload(`[{backends: [{uri: "sip:127.0.0.21:8060"}]}]`, "sip:127.0.0.21:8060 has 1")
 	if s := h.app.names.Stats(); len(s) != 0 {

@@ -15,12 +15,14 @@ func StartFleet(n int, o ServerOptions) (*Fleet, error) {
 		o.Addr = netip.MustParseAddrPort("127.0.0.1:0")
 	}
 	var err error
-	for range 50 { // a run of free ports may be interrupted
+	var interrupted Fleet // keeps its ports until there is a run, so that each begins elsewhere
+	defer interrupted.Stop()
+	for range 50 {
 		f := &Fleet{}
 		if err = f.start(n, o); err == nil {
 			return f, nil
 		}
-		f.Stop()
+		interrupted.Servers = append(interrupted.Servers, f.Servers...)
 		if o.Addr.Port() != 0 {
 			break
 		}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -101,7 +102,8 @@ func loopback(n byte) netip.AddrPort {
 }
 
 // start runs a Set until the test ends. Listener 0 is UDP, 1 is TCP unless the
-// options say otherwise.
+// options say otherwise. Without a word on how long connections and handshakes
+// may take, they may take as long as a busy machine needs.
 func start(t testing.TB, o Options) (*Set, *recorder) {
 	t.Helper()
 	r := newRecorder()
@@ -111,6 +113,8 @@ func start(t testing.TB, o Options) (*Set, *recorder) {
 	if o.Listeners == nil {
 		o.Listeners = []Listener{{Proto: UDP, Addr: loopback(1)}, {Proto: TCP, Addr: loopback(1)}}
 	}
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, patience)
+	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, patience)
 	s, err := Listen(o)
 	if err != nil {
 		t.Fatal(err)

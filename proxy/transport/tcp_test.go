@@ -128,17 +128,18 @@ func TestTCPSlowloris(t *testing.T) {
 }
 
 func TestTCPIdle(t *testing.T) {
-	s, r := start(t, Options{IdleTimeout: 200 * time.Millisecond})
+	const idle, pause = 600 * time.Millisecond, 150 * time.Millisecond
+	s, r := start(t, Options{IdleTimeout: idle})
 	c := connect(t, s.Addr(1))
 	begun := time.Now()
 	for range 5 {
 		write(t, c, message(1)[:10])
-		time.Sleep(60 * time.Millisecond)
+		time.Sleep(pause)
 		write(t, c, message(1)[10:])
 		await(t, r.got)
 	}
 	none(t, r.closed)
-	if got := await(t, r.closed); !errors.Is(got.err, ErrIdle) || time.Since(begun) < 450*time.Millisecond {
+	if got := await(t, r.closed); !errors.Is(got.err, ErrIdle) || time.Since(begun) < 4*pause+idle {
 		t.Errorf("%+v after %v", got, time.Since(begun))
 	}
 }

@@ -150,13 +150,18 @@ func TestUDPReaderDoesNotSpin(t *testing.T) {
 	for range 10 {
 		await(t, r.unreachable)
 	}
-	var before, after unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &before)
-	time.Sleep(300 * time.Millisecond)
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &after)
-	used := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
-	if used > 150*time.Millisecond {
-		t.Errorf("%v of CPU time in 300 ms of silence", used)
+	// One that spins does all the time; what else this process has to do, as to collect garbage, it does not.
+	const silence = 100 * time.Millisecond
+	least := time.Hour
+	for range 5 {
+		var before, after unix.Rusage
+		_ = unix.Getrusage(unix.RUSAGE_SELF, &before)
+		time.Sleep(silence)
+		_ = unix.Getrusage(unix.RUSAGE_SELF, &after)
+		least = min(least, time.Duration(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano()))
+	}
+	if least > silence/4 {
+		t.Errorf("%v of CPU time at least in %v of silence", least, silence)
 	}
 }
 
