@@ -2,16 +2,69 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// Warnings says what of a valid configuration is hardly meant: routes that nothing reaches, clusters that nothing leads to,
-// servers that get no sessions, and fallbacks that cannot hold what they are to stand in for.
+// Warnings says what of a valid configuration is hardly meant: routes that nothing reaches or that get no sessions, clusters that
+// nothing leads to, servers that get no sessions, and fallbacks that cannot hold what they are to stand in for.
 func Warnings(c *Config) []string {
-	return slices.Concat(idleRoutes(c), idleClusters(c), idleBackends(c), smallFallbacks(c))
+	return slices.Concat(idleRoutes(c), modestRoutes(c), idleClusters(c), idleBackends(c), smallFallbacks(c))
+}
+
+// modestRoutes are those that leave to others more than there is anywhere.
+func modestRoutes(c *Config) (l []string) {
+	for _, r := range c.Routes {
+		room := r.Reserve == 0
+		for _, cl := range c.behind(r.Cluster) {
+			for _, g := range cl.Groups {
+				for _, b := range g.Backends {
+					n := least(least(b.Capacity, b.limit(r.Match.Resource)), cl.licences())
+					room = room || n == Unlimited || n > r.Reserve
+				}
+			}
+		}
+		if !room {
+			l = append(l, fmt.Sprintf("routes[%s] gets no sessions: it leaves %d places free, and no server that it leads to has more", r.Name, r.Reserve))
+		}
+	}
+	return l
+}
+
+// behind is a cluster and all its fallbacks.
+func (c *Config) behind(name string) (all []*Cluster) {
+	var visit func(string)
+	visit = func(name string) {
+		cl := c.cluster(name)
+		if slices.Contains(all, cl) {
+			return
+		}
+		all = append(all, cl)
+		for _, f := range cl.Fallback {
+			visit(f)
+		}
+	}
+	visit(name)
+	return all
+}
+
+// licences is how many sessions the cluster may have, or Unlimited.
+func (cl *Cluster) licences() int {
+	if cl.Licences == 0 {
+		return Unlimited
+	}
+	return cl.Licences
+}
+
+// limit is how many sessions with a resource the backend may have, or Unlimited.
+func (b *Backend) limit(resource string) int {
+	if n, ok := b.Resources[strings.ToLower(resource)]; ok {
+		return n
+	}
+	return Unlimited
 }
 
 // idleRoutes are those before which another matches whatever they match.
@@ -115,40 +168,56 @@ func idleBackends(c *Config) (l []string) {
 	return l
 }
 
-// smallFallbacks are clusters whose first IDC has more places than all that is to stand in for it. What has nothing to stand
-// in for it is not meant to have.
+// smallFallbacks are clusters whose first IDC has more places, or more for a resource, than all that is to stand in for it.
+// What has nothing to stand in for it is not meant to have.
 func smallFallbacks(c *Config) (l []string) {
-	for _, cl := range c.Clusters {
-		first := firstIDC(c, cl)
-		own, rest, others := 0, 0, false
-		for _, g := range cl.Groups {
-			n := room(g)
-			if g.IDC == first {
-				own = sum(own, n)
-			} else {
-				rest, others = sum(rest, n), true
-			}
-		}
-		seen := map[string]bool{cl.Name: true}
-		var visit func([]string)
-		visit = func(names []string) {
-			for _, name := range names {
-				if seen[name] {
-					continue
+	for i := range c.Clusters {
+		cl := &c.Clusters[i]
+		first := firstIDC(c, *cl)
+		for _, resource := range append([]string{""}, resources(cl)...) {
+			own, rest, others := 0, 0, len(cl.Fallback) > 0
+			for _, g := range cl.Groups {
+				if n := room(g, resource); g.IDC == first {
+					own = sum(own, n)
+				} else {
+					rest, others = sum(rest, n), true
 				}
-				seen[name], others = true, true
-				for _, g := range c.cluster(name).Groups {
-					rest = sum(rest, room(g))
-				}
-				visit(c.cluster(name).Fallback)
 			}
-		}
-		visit(cl.Fallback)
-		if others && own != Unlimited && rest != Unlimited && rest < own {
-			l = append(l, fmt.Sprintf("clusters[%s]: its servers in %s have %d places, its other groups and its fallbacks %d: they cannot hold its load", cl.Name, quoted(first), own, rest))
+			own, rest = least(own, cl.licences()), least(rest, cl.licences())
+			for _, f := range c.behind(cl.Name)[1:] {
+				n := 0
+				for _, g := range f.Groups {
+					n = sum(n, room(g, resource))
+				}
+				rest = sum(rest, least(n, f.licences()))
+			}
+			if others && own != Unlimited && rest != Unlimited && rest < own {
+				l = append(l, fmt.Sprintf("clusters[%s]: its servers in %s have %d places%s, its other groups and its fallbacks %d: they cannot hold its load",
+					cl.Name, quoted(first), own, forResource(resource), rest))
+			}
 		}
 	}
 	return l
+}
+
+// resources are those that servers of the cluster have a limit for.
+func resources(cl *Cluster) []string {
+	all := map[string]bool{}
+	for _, g := range cl.Groups {
+		for _, b := range g.Backends {
+			for r := range b.Resources {
+				all[r] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+func forResource(resource string) string {
+	if resource == "" {
+		return ""
+	}
+	return " for " + resource
 }
 
 // firstIDC is the one whose groups a cluster tries first.
@@ -172,14 +241,22 @@ func quoted(idc string) string {
 	return idc
 }
 
-// room is how many places a group has. A name counts as one server: how many it stands for, only DNS knows.
-func room(g Group) (n int) {
+// room is how many places a group has, or for a resource how many with it. A name counts as one server: how many it stands for, only DNS knows.
+func room(g Group, resource string) (n int) {
 	for _, b := range g.Backends {
 		if b.Weight > 0 {
-			n = sum(n, b.Capacity)
+			n = sum(n, least(b.Capacity, b.limit(resource)))
 		}
 	}
 	return n
+}
+
+// least is the lower of two capacities.
+func least(a, b int) int {
+	if a == Unlimited || b != Unlimited && b < a {
+		return b
+	}
+	return a
 }
 
 // sum adds capacities.

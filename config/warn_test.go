@@ -45,6 +45,22 @@ func TestWarnings(t *testing.T) {
 			"otherwise: {cluster: c}\nclusters: [{name: c, fallback: [d], groups: [{idc: b, backends: [{uri: \"sip:10.0.0.4\", capacity: 10}]}, {idc: a, backends: [{uri: \"sip:10.0.0.1\", capacity: 50}]}]}, {name: d, groups: [{backends: [{uri: \"sip:10.0.0.2\", capacity: 39}]}]}]",
 			[]string{"clusters[c]: its servers in a have 50 places, its other groups and its fallbacks 49"},
 		},
+		"a fallback that is too small for a resource": {
+			"otherwise: {cluster: c}\nclusters: [{name: c, groups: [{idc: a, backends: [{uri: \"sip:10.0.0.1\", capacity: {speechrecog: 50, speechsynth: 20}}]}, {idc: b, backends: [{uri: \"sip:10.0.0.2\", capacity: {speechrecog: 30, speechsynth: 20, total: 40}}]}]}]",
+			[]string{"clusters[c]: its servers in a have 50 places for speechrecog, its other groups and its fallbacks 30"},
+		},
+		"a fallback that has too few licences": {
+			"otherwise: {cluster: c}\nclusters: [{name: c, licences: 40, fallback: [d], groups: [{idc: a, backends: [{uri: \"sip:10.0.0.1\", capacity: 50}]}]}, {name: d, licences: 30, groups: [{backends: [{uri: \"sip:10.0.0.2\", capacity: 90}]}]}]",
+			[]string{"clusters[c]: its servers in a have 40 places, its other groups and its fallbacks 30"},
+		},
+		"a route that leaves everything to others": {
+			clusters + "routes: [{name: one, match: {user: a}, cluster: c, reserve: 4}, {name: two, match: {user: b}, cluster: c, reserve: 5}]",
+			[]string{"routes[two] gets no sessions: it leaves 5 places free"},
+		},
+		"or everything of a resource": {
+			"routes: [{name: one, match: {resource: speechrecog}, cluster: c, reserve: 3}, {name: two, match: {resource: speechsynth}, cluster: c, reserve: 3}]\nclusters: [{name: c, groups: [{backends: [{uri: \"sip:10.0.0.1\", capacity: {speechrecog: 3}}]}]}]",
+			[]string{"routes[one] gets no sessions"},
+		},
 		"a fallback that is large enough": {
 			"otherwise: {cluster: c}\nclusters: [{name: c, fallback: [d], groups: [{idc: a, backends: [{uri: \"sip:10.0.0.1\", capacity: 50}]}]}, {name: d, fallback: [c], groups: [{backends: [{uri: \"sip:10.0.0.2\"}]}]}]", nil,
 		},
