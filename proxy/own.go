@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-
-	"github.com/emiago/sipgo/sip"
+	"strconv"
+	"strings"
 
 	"mrcproxy/proxy/message"
 	"mrcproxy/proxy/transaction"
@@ -51,7 +51,7 @@ func (p *Proxy) originate(s *shard, w *worker, r ownRequest) *pair {
 // Options sends one OPTIONS to a server from the socket that calls to it leave from, and waits for the final response's
 // code. The error says what happened instead: no answer before ctx's deadline, or a transport failure.
 func (p *Proxy) Options(ctx context.Context, uri, network string, to netip.AddrPort) (int, error) {
-	flow, target, err := p.ownTarget(uri, network, to)
+	flow, err := p.ownFlow(uri, network, to)
 	if err != nil {
 		return 0, err
 	}
@@ -61,7 +61,7 @@ func (p *Proxy) Options(ctx context.Context, uri, network string, to netip.AddrP
 	}
 	got := make(chan result, 1)
 	p.start(ownRequest{flow: flow, method: message.Options, timeout: p.timeoutOf(ctx), build: func(dst, via []byte) []byte {
-		return append(dst, p.ownText(sip.OPTIONS, target, via, flow, nil)...)
+		return p.appendOwn(dst, message.Options, uri, via, flow, nil)
 	}, done: func(code int, err error) { got <- result{code, err} }})
 	select {
 	case r := <-got:
@@ -71,16 +71,16 @@ func (p *Proxy) Options(ctx context.Context, uri, network string, to netip.AddrP
 	}
 }
 
-// ownTarget is where a request of ours to a server goes.
-func (p *Proxy) ownTarget(uri, network string, to netip.AddrPort) (flow transport.Flow, target sip.Uri, err error) {
+// ownFlow is where a request of ours to a server goes.
+func (p *Proxy) ownFlow(uri, network string, to netip.AddrPort) (transport.Flow, error) {
 	flow, ok := p.towards(network, to, 0)
 	if !ok {
-		return flow, target, fmt.Errorf("no listener for %s to %s", network, to)
+		return flow, fmt.Errorf("no listener for %s to %s", network, to)
 	}
-	if err := sip.ParseUri(uri, &target); err != nil {
-		return flow, target, fmt.Errorf("parse %q: %w", uri, err)
+	if _, ok := message.ParseURI([]byte(uri)); !ok || strings.ContainsAny(uri, "\r\n <>?") {
+		return flow, fmt.Errorf("%q is no SIP URI that a request can go to", uri)
 	}
-	return flow, target, nil
+	return flow, nil
 }
 
 // timeoutOf is how long a request of ours waits for its final response.
@@ -104,31 +104,21 @@ func (p *Proxy) start(r ownRequest) transaction.ID {
 	return 0
 }
 
-// ownText writes a request outside of any dialog (RFC 3261 8.1.1): UniMRCP ends a call over an OPTIONS that is in one.
-func (p *Proxy) ownText(method sip.RequestMethod, target sip.Uri, via []byte, flow transport.Flow, sdp []byte) string {
-	var me sip.Uri
-	_ = sip.ParseUri(p.at(flow).contact, &me) // our own
-	req := sip.NewRequest(method, target)
-	callID := sip.CallIDHeader(fmt.Sprintf("%016x@mrcproxy", rand.Uint64()))
-	maxForwards := sip.MaxForwardsHeader(70)
-	req.AppendHeader(&maxForwards)
-	req.AppendHeader(&sip.FromHeader{Address: sip.Uri{Scheme: me.Scheme, Host: me.Host, Port: me.Port}, Params: sip.HeaderParams{{K: "tag", V: fmt.Sprintf("%08x", rand.Uint32())}}})
-	req.AppendHeader(&sip.ToHeader{Address: target})
-	req.AppendHeader(&callID)
-	req.AppendHeader(&sip.CSeqHeader{SeqNo: 1, MethodName: method})
-	req.AppendHeader(sip.NewHeader("Contact", "<"+p.at(flow).contact+">"))
-	req.AppendHeader(sip.NewHeader("Accept", "application/sdp"))
-	req.AppendHeader(sip.NewHeader("User-Agent", "mrcproxy"))
+// appendOwn appends a request outside of any dialog (RFC 3261 8.1.1): UniMRCP ends a call over an OPTIONS that is in one.
+func (p *Proxy) appendOwn(dst []byte, method message.Method, uri string, via []byte, flow transport.Flow, sdp []byte) []byte {
+	contact := p.at(flow).contact
+	me, _, _ := strings.Cut(contact, ";") // From and To have no parameters (19.1.1)
+	to, _, _ := strings.Cut(uri, ";")
+	name := method.String()
+	dst = append(append(append(append(dst, name...), ' '), uri...), " SIP/2.0\r\n"...)
+	dst = append(append(dst, via...), "Max-Forwards: 70\r\nFrom: <"...)
+	dst = appendHex(append(append(dst, me...), ">;tag="...), rand.Uint64())
+	dst = append(append(append(dst, "\r\nTo: <"...), to...), ">\r\nCall-ID: "...)
+	dst = append(append(appendHex(dst, rand.Uint64()), "@mrcproxy\r\nCSeq: 1 "...), name...)
+	dst = append(append(append(dst, "\r\nContact: <"...), contact...), ">\r\nAccept: application/sdp\r\nUser-Agent: mrcproxy\r\n"...)
 	if sdp != nil {
-		req.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
+		dst = append(dst, "Content-Type: application/sdp\r\n"...)
 	}
-	req.SetBody(sdp)
-	text := req.String()
-	// Our Via is ready-made, with a branch that finds the pair: it goes in behind the request line.
-	for i := range len(text) {
-		if text[i] == '\n' {
-			return text[:i+1] + string(via) + text[i+1:]
-		}
-	}
-	return text
+	dst = strconv.AppendInt(append(dst, "Content-Length: "...), int64(len(sdp)), 10)
+	return append(append(dst, "\r\n\r\n"...), sdp...)
 }

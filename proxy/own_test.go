@@ -25,7 +25,7 @@ func TestOptions(t *testing.T) {
 		{"200", uri, func(l *lab, srv *peer) {
 			m := srv.recv("OPTIONS")
 			if len(m.all("Via")) != 1 || strings.Contains(m.get("To"), "tag=") || m.get("Max-Forwards") != "70" || m.get("Contact") != "<sip:127.0.0.110:5060>" ||
-				m.get("CSeq") != "1 OPTIONS" || m.get("Content-Length") != "0" || !strings.Contains(m.get("From"), ";tag=") || m.uri() != uri {
+				m.get("CSeq") != "1 OPTIONS" || m.get("Content-Length") != "0" || m.get("To") != "<"+uri+">" || m.get("Call-ID") == "" || !strings.Contains(m.get("From"), ";tag=") || m.uri() != uri {
 				t.Errorf("\n%s", m)
 			}
 			srv.answer(m, "100 Trying")
@@ -91,6 +91,17 @@ func TestOptions(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOptionsURI: nothing is sent to what is no URI, or would be more than one in a message.
+func TestOptionsURI(t *testing.T) {
+	inLab(t, setup{}, func(l *lab) {
+		for _, uri := range []string{"", "tel:1", "sip:", "sip:" + serverA + "\r\nX: y", "sip:a b@" + serverA, "sip:" + serverA + ">", "sip:" + serverA + "?Subject=x"} {
+			if code, err := l.p.Options(context.Background(), uri, "udp", netip.MustParseAddrPort(serverA)); err == nil || code != 0 || !strings.Contains(err.Error(), "no SIP URI") {
+				t.Errorf("%q: %d, %v", uri, code, err)
+			}
+		}
+	})
 }
 
 // TestPing answers FreeSWITCH's gateways: 200 while a session could be taken, 503 while none could or while we drain.

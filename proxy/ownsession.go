@@ -5,8 +5,6 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/emiago/sipgo/sip"
-
 	"mrcproxy/proxy/message"
 	"mrcproxy/proxy/transaction"
 	"mrcproxy/proxy/transport"
@@ -53,13 +51,13 @@ func (o *ownInvite) settle(a ownAnswer) {
 // INVITE is cancelled then, and a 2xx that still comes is ACKed and ended with a BYE, so that no channel stays occupied (RFC
 // 3261 9.1, 13.2.2.4). A session that was established must be ended with Bye.
 func (p *Proxy) Invite(ctx context.Context, uri, network string, to netip.AddrPort, sdp []byte) (*OwnSession, error) {
-	flow, target, err := p.ownTarget(uri, network, to)
+	flow, err := p.ownFlow(uri, network, to)
 	if err != nil {
 		return nil, err
 	}
 	o := &ownInvite{uri: []byte(uri), answer: make(chan ownAnswer, 1), why: whyNoResponse}
 	id := p.start(ownRequest{flow: flow, method: message.Invite, invite: o, timeout: transaction.Lifetime, build: func(dst, via []byte) []byte {
-		return append(dst, p.ownText(sip.INVITE, target, via, flow, sdp)...)
+		return p.appendOwn(dst, message.Invite, uri, via, flow, sdp)
 	}})
 	if id == 0 {
 		return nil, errNoAnswer{whyNoRoom}
