@@ -57,7 +57,7 @@ func (p *Proxy) appendRecordRoute(dst []byte, m *message.Message, d *tx, b *bran
 	var buf [96]byte
 	c := cookie{backend: b.backend.ID(), tag: tagHash(m.Bytes(m.FromTag)), server: b.flow, client: d.from, callback: viaPort(m, d.from.Proto)}
 	if !d.from.Proto.Reliable() {
-		c.client = d.replyTo
+		c.client = d.replyTo()
 	}
 	text := p.keys.append(buf[:0], &c, m.Bytes(m.CallID.Value))
 	line := func(l *local) {
@@ -177,7 +177,7 @@ func (p *Proxy) respond(s *shard, pr *pair, code int, out []byte, now transactio
 		s.Drop(&d.reply)
 		d.reply = s.Keep(out)
 	}
-	p.send(d.replyTo, out)
+	p.send(d.replyTo(), out)
 }
 
 // answer gives the client a response of ours to a request that a pair keeps.

@@ -22,7 +22,7 @@ func (p *Proxy) open(s *shard, key uint64, w *worker, from transport.Flow, k kin
 	}
 	pr.Server.Start(m.Method == message.Invite, from.Proto.Reliable())
 	d := &pr.Data
-	d.kind, d.method, d.from, d.replyTo = k, m.Method, from, p.replyFlow(m, from)
+	d.kind, d.method, d.from, d.replyPort = k, m.Method, from, replyPort(m, from)
 	d.msg = s.Keep(m.Raw[:m.End])
 	d.loop = p.loopHash(m, from.Remote.Addr())
 	s.Arm(pr, p.now()+transaction.Lifetime) // whatever goes wrong from here on, it ends

@@ -162,7 +162,8 @@ func (p *Proxy) reply(w *worker, from transport.Flow, code int, header string) {
 	m := &w.m
 	r := message.Reply{Status: code, ToTag: p.tagOf(m), Header: header, Source: from.Remote.Addr(), Port: from.Remote.Port()}
 	w.out = m.AppendReply(w.out[:0], &r)
-	p.send(p.replyFlow(m, from), w.out)
+	from.Remote = netip.AddrPortFrom(from.Remote.Addr(), replyPort(m, from))
+	p.send(from, w.out)
 }
 
 // refuse is reply for what we do not take; nothing ever answers an ACK.
@@ -193,14 +194,13 @@ func (p *Proxy) malformed(w *worker, from transport.Flow, err error) {
 	}
 }
 
-// replyFlow is where the responses to a request go: the connection it came on, or for when that is gone the source address
-// with the Via's port; over UDP the source port when rport asks for it (RFC 3261 18.2.2, RFC 3581 4).
-func (p *Proxy) replyFlow(m *message.Message, from transport.Flow) transport.Flow {
+// replyPort is the port at the source's address that the responses to a request go to. Over a stream it is the Via's, for when
+// the connection that it came on is gone; over UDP the source's when rport asks for it (RFC 3261 18.2.2, RFC 3581 4).
+func replyPort(m *message.Message, from transport.Flow) uint16 {
 	if !from.Proto.Reliable() && !m.Via.RPort.Empty() {
-		return from
+		return from.Remote.Port()
 	}
-	from.Remote = netip.AddrPortFrom(from.Remote.Addr(), viaPort(m, from.Proto))
-	return from
+	return viaPort(m, from.Proto)
 }
 
 func viaPort(m *message.Message, proto transport.Proto) uint16 {
@@ -275,6 +275,6 @@ func (p *Proxy) cancel(w *worker, from transport.Flow) {
 // absorb handles the retransmission of a request: the last response again, or nothing.
 func (p *Proxy) absorb(pr *pair) {
 	if pr.Server.Request().Has(transaction.Resend) && len(pr.Data.reply) > 0 {
-		p.send(pr.Data.replyTo, pr.Data.reply)
+		p.send(pr.Data.replyTo(), pr.Data.reply)
 	}
 }

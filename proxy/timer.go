@@ -18,7 +18,7 @@ func (p *Proxy) fire(s *shard, pr *pair) {
 	s.Arm(pr, now+afterFault)
 	if now >= pr.Server.Due() {
 		if pr.Server.Timer(now).Has(transaction.Resend) {
-			p.send(d.replyTo, d.reply)
+			p.send(d.replyTo(), d.reply)
 		}
 	}
 	for i := range d.old {

@@ -23,27 +23,27 @@ const (
 
 // tx is what the engine keeps with a pair, under its shard's lock.
 type tx struct {
-	kind     kind
-	method   message.Method
-	toServer bool // relayed: the direction
-	pops     uint8
-	callback uint16 // relayed towards a client: the port that it listens on
-	again    bool   // it was sent once more at once, on a new connection
-	over     bool   // relayed: its session has ended already
-	unwanted bool   // relayed: its sender has cancelled it
-	loop     uint32
-	msg      []byte         // the request as received; of an own request, as sent
-	reply    []byte         // the response that the server half resends
-	from     transport.Flow // where it came from
-	replyTo  transport.Flow // where responses to it go
-	tryingAt transaction.Time
-	session  uint64   // relayed: key of the session
-	server   uint32   // relayed: ID of its server
-	cur      branch   // the branch whose answer counts
-	old      []branch // abandoned ones
-	call     *call    // initial
-	done     func(code int, err error)
-	invite   *ownInvite // own INVITE, in the place of done
+	kind      kind
+	method    message.Method
+	toServer  bool // relayed: the direction
+	pops      uint8
+	again     bool   // it was sent once more at once, on a new connection
+	over      bool   // relayed: its session has ended already
+	unwanted  bool   // relayed: its sender has cancelled it
+	callback  uint16 // relayed towards a client: the port that it listens on
+	replyPort uint16 // at the address that it came from: where responses to it go
+	loop      uint32
+	server    uint32         // relayed: ID of its server
+	msg       []byte         // the request as received; of an own request, as sent
+	reply     []byte         // the response that the server half resends
+	from      transport.Flow // where it came from
+	tryingAt  transaction.Time
+	session   uint64   // relayed: key of the session
+	cur       branch   // the branch whose answer counts
+	old       []branch // abandoned ones
+	call      *call    // initial
+	done      func(code int, err error)
+	invite    *ownInvite // own INVITE, in the place of done
 }
 
 type (
@@ -54,13 +54,12 @@ type (
 // branch is one client transaction of a pair.
 type branch struct {
 	transaction.Client
-	attempt uint8
-	flow    transport.Flow
-	sent    transaction.Time
-	backend *balancer.Backend // nil: towards the client
-	ended   bool              // the session of a late 2xx was ended
-
+	attempt  uint8
+	ended    bool // the session of a late 2xx was ended
 	tooLarge bool // the request does not fit the server's transport
+	flow     transport.Flow
+	sent     transaction.Time
+	backend  *balancer.Backend // nil: towards the client
 }
 
 const maxAttempts = 16
@@ -86,6 +85,13 @@ type call struct {
 	wait        wait
 	steps       *Steps // nil: nobody wants to know
 	admission
+}
+
+// replyTo is where responses go.
+func (d *tx) replyTo() transport.Flow {
+	f := d.from
+	f.Remote = netip.AddrPortFrom(f.Remote.Addr(), d.replyPort)
+	return f
 }
 
 // arm sets the pair's timer to whatever is due first.

@@ -21,7 +21,7 @@ const maxText = 256
 func count(i *proxy.Invite) int { return 2 + len(i.Steps.Picks) + len(i.Steps.Attempts) }
 
 // record makes the spans of an INVITE: one for all of it, and below that one for the route, for each pick and for each attempt.
-func record(t trace.Tracer, i ended) {
+func record(t trace.Tracer, i *ended) {
 	s := i.Steps
 	ctx := context.WithValue(context.Background(), traceID{}, trace.TraceID(s.Trace))
 	ctx, whole := t.Start(ctx, "INVITE", trace.WithTimestamp(s.Received), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(

@@ -46,7 +46,7 @@ type Stats struct {
 // Exporter tells of INVITEs while it has an endpoint. All methods are safe for concurrent use.
 type Exporter struct {
 	opt      Options
-	invites  chan ended
+	invites  chan *ended
 	endpoint *latest.Value[string]
 
 	sent, dropped, errors atomic.Uint64
@@ -60,7 +60,7 @@ type ended struct {
 
 // New makes an Exporter without an endpoint.
 func New(o Options) *Exporter {
-	return &Exporter{opt: o, invites: make(chan ended, maxWaiting), endpoint: latest.New[string]()}
+	return &Exporter{opt: o, invites: make(chan *ended, maxWaiting), endpoint: latest.New[string]()}
 }
 
 // Use has INVITEs from now on told to the collector at that URL; "": to nobody.
@@ -72,7 +72,7 @@ func (e *Exporter) Tell(i *proxy.Invite) {
 		return
 	}
 	select {
-	case e.invites <- ended{*i, time.Now()}:
+	case e.invites <- &ended{*i, time.Now()}:
 	default:
 		e.dropped.Add(uint64(count(i)))
 	}
@@ -149,7 +149,7 @@ func (e *Exporter) dial(ctx context.Context, endpoint string) (c *collector, err
 }
 
 // tell makes the spans of an INVITE, and sends them where they are enough.
-func (c *collector) tell(ctx context.Context, i ended) {
+func (c *collector) tell(ctx context.Context, i *ended) {
 	if c.out == nil {
 		c.e.dropped.Add(uint64(count(&i.Invite)))
 		return

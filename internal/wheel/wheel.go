@@ -6,34 +6,30 @@ package wheel
 // Timer is one timer, to be embedded in what it belongs to. The zero Timer is disarmed; Value must be set before it is
 // first armed.
 type Timer[T any] struct {
-	next, prev *Timer[T]
-	due        int64
-	Value      T
+	next  *Timer[T]
+	at    **Timer[T] // what points to it: its slot, or the next of the one before it; nil while it is disarmed
+	due   int64
+	Value T
 }
 
 // Armed reports whether the timer is in a wheel.
-func (t *Timer[T]) Armed() bool { return t.next != nil }
+func (t *Timer[T]) Armed() bool { return t.at != nil }
 
 // Due is the time it is armed for, in the wheel's unit.
 func (t *Timer[T]) Due() int64 { return t.due }
 
 // Wheel holds timers by the tick they are due at. A timer further away than one turn stays in its slot for more turns.
 type Wheel[T any] struct {
-	slots []Timer[T] // sentinels
-	tick  int64      // length of a slot in the owner's unit of time
-	now   int64      // slots before this one have been served
+	slots []*Timer[T] // the last armed first
+	tick  int64       // length of a slot in the owner's unit of time
+	now   int64       // slots before this one have been served
 	n     int
-	due   Timer[T] // Advance's sentinel, while it runs
+	due   *Timer[T] // of the slot that Advance serves, the first armed first
 }
 
 // New makes a wheel of slots (a power of two) of tick units each, starting at now.
 func New[T any](slots int, tick, now int64) *Wheel[T] {
-	w := &Wheel[T]{slots: make([]Timer[T], slots), tick: tick, now: now / tick}
-	for i := range w.slots {
-		s := &w.slots[i]
-		s.next, s.prev = s, s
-	}
-	return w
+	return &Wheel[T]{slots: make([]*Timer[T], slots), tick: tick, now: now / tick}
 }
 
 // Len is the number of armed timers.
@@ -44,20 +40,34 @@ func (w *Wheel[T]) Arm(t *Timer[T], due int64) {
 	w.Disarm(t)
 	t.due = due
 	slot := max((due+w.tick-1)/w.tick, w.now)
-	s := &w.slots[slot&int64(len(w.slots)-1)]
-	t.next, t.prev = s, s.prev
-	s.prev.next = t
-	s.prev = t
+	t.push(&w.slots[slot&int64(len(w.slots)-1)])
 	w.n++
+}
+
+// push puts a timer that is in no list in front of the one that begins at list.
+func (t *Timer[T]) push(list **Timer[T]) {
+	t.next, t.at = *list, list
+	if t.next != nil {
+		t.next.at = &t.next
+	}
+	*list = t
+}
+
+// pull takes a timer out of its list.
+func (t *Timer[T]) pull() {
+	*t.at = t.next
+	if t.next != nil {
+		t.next.at = t.at
+	}
+	t.next, t.at = nil, nil
 }
 
 // Disarm takes t out; a no-op when it is not armed.
 func (w *Wheel[T]) Disarm(t *Timer[T]) {
-	if t.next == nil {
+	if t.at == nil {
 		return
 	}
-	t.prev.next, t.next.prev = t.next, t.prev
-	t.next, t.prev = nil, nil
+	t.pull()
 	w.n--
 }
 
@@ -75,16 +85,12 @@ func (w *Wheel[T]) Advance(now int64, fire func(T)) {
 	for w.now < target {
 		s := &w.slots[w.now&int64(len(w.slots)-1)]
 		w.now++
-		if s.next == s {
-			continue
+		// The slot is emptied first: what fire arms into it belongs to a later turn.
+		for t := *s; t != nil; t = *s {
+			t.pull()
+			t.push(&w.due)
 		}
-		// Detach the slot: what fire arms into it belongs to a later turn.
-		due := &w.due
-		due.next, due.prev = s.next, s.prev
-		due.next.prev, due.prev.next = due, due
-		s.next, s.prev = s, s
-		for due.next != due {
-			t := due.next
+		for t := w.due; t != nil; t = w.due {
 			if t.due > now { // a later turn
 				w.Arm(t, t.due)
 				continue

@@ -28,8 +28,8 @@ type Client struct {
 	cancel    bool // the transaction user wants it cancelled
 	cancelled bool // the CANCEL is out and unanswered
 	resendAt  Time // timers A and E, and SendAgain's; for a CANCEL that is out, its timer E
-	interval  Time
-	t1        Time
+	interval  int32
+	t1        int32
 	endAt     Time // timers D, K, M
 	TimeoutAt Time // when the transaction user gives up waiting for the final response
 }
@@ -37,7 +37,7 @@ type Client struct {
 // Start begins the transaction with the request's sending; t1 is the first retransmission interval, timeout how long to
 // wait before TimedOut.
 func (c *Client) Start(invite, reliable bool, t1, timeout, now Time) {
-	*c = Client{State: Calling, Invite: invite, Reliable: reliable, t1: t1, interval: t1, resendAt: Never, endAt: Never, TimeoutAt: now + timeout}
+	*c = Client{State: Calling, Invite: invite, Reliable: reliable, t1: int32(t1), interval: int32(t1), resendAt: Never, endAt: Never, TimeoutAt: now + timeout}
 	if !reliable {
 		c.resendAt = now + t1
 	}
@@ -121,7 +121,7 @@ func (c *Client) sendCancel(now Time) Action {
 	c.interval = c.t1
 	c.resendAt = Never
 	if !c.Reliable {
-		c.resendAt = now + c.t1
+		c.resendAt = now + Time(c.t1)
 	}
 	return SendCancel
 }
@@ -201,7 +201,7 @@ func (c *Client) Timer(now Time) Action {
 		if !c.Invite || c.cancelled {
 			c.interval = min(c.interval, T2)
 		}
-		c.resendAt = now + c.interval
+		c.resendAt = now + Time(c.interval)
 		if c.Reliable {
 			c.resendAt = Never
 		}

@@ -24,8 +24,8 @@ type Server struct {
 	State    ServerState
 	Invite   bool
 	Reliable bool // the request came over a reliable transport: nothing is resent
+	interval int32
 	resendAt Time
-	interval Time
 	endAt    Time
 }
 
@@ -98,7 +98,7 @@ func (s *Server) Timer(now Time) Action {
 	}
 	if now >= s.resendAt {
 		s.interval = min(2*s.interval, T2)
-		s.resendAt = now + s.interval
+		s.resendAt = now + Time(s.interval)
 		a |= Resend
 	}
 	return a

@@ -235,49 +235,38 @@ func (s *Shard[D]) Drop(b *[]byte) {
 	*b = nil
 }
 
-// buffers is a small stock of byte slices in two sizes; larger ones are left to the garbage collector.
-type buffers struct {
-	small, large [][]byte
-}
-
-const (
-	smallBuffer = 512
-	largeBuffer = 2048
-)
+// sizes of the memory that is kept in stock: for a response, for a request in a dialog, for an INVITE with its SDP. What is
+// larger is left to the garbage collector.
+var sizes = [...]int{384, 768, 2048}
 
 // stock is how much unused memory a shard keeps of each kind, in pieces.
 const stock = 64
 
+// buffers is a small stock of byte slices, by size.
+type buffers [len(sizes)][][]byte
+
+// get is an empty slice with room for n bytes.
 func (p *buffers) get(n int) []byte {
-	switch {
-	case n <= smallBuffer:
-		return take(&p.small, smallBuffer)
-	case n <= largeBuffer:
-		return take(&p.large, largeBuffer)
+	for i, size := range sizes {
+		if n > size {
+			continue
+		}
+		last := len(p[i]) - 1
+		if last < 0 {
+			return make([]byte, 0, size)
+		}
+		b := p[i][last]
+		p[i][last] = nil
+		p[i] = p[i][:last]
+		return b
 	}
 	return make([]byte, 0, n)
 }
 
-func take(l *[][]byte, size int) []byte {
-	n := len(*l)
-	if n == 0 {
-		return make([]byte, 0, size)
-	}
-	b := (*l)[n-1]
-	(*l)[n-1] = nil
-	*l = (*l)[:n-1]
-	return b
-}
-
 func (p *buffers) put(b []byte) {
-	switch cap(b) {
-	case smallBuffer:
-		if len(p.small) < stock {
-			p.small = append(p.small, b[:0])
-		}
-	case largeBuffer:
-		if len(p.large) < stock {
-			p.large = append(p.large, b[:0])
+	for i, size := range sizes {
+		if cap(b) == size && len(p[i]) < stock {
+			p[i] = append(p[i], b[:0])
 		}
 	}
 }

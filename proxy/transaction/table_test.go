@@ -80,8 +80,8 @@ func TestTableBytes(t *testing.T) {
 	s, p := open(tb, keyIn(1, 1))
 	s.Lock()
 	defer s.Unlock()
-	small, large := s.Keep(make([]byte, 10)), s.Keep(make([]byte, 9488))
-	if tb.Kept() != smallBuffer+9488 || s.Open(keyIn(1, 2), true) != nil || tb.Len() != 1 {
+	small, large := s.Keep(make([]byte, 10)), s.Keep(make([]byte, 10000-sizes[0]))
+	if tb.Kept() != 10000 || s.Open(keyIn(1, 2), true) != nil || tb.Len() != 1 {
 		t.Fatalf("%d bytes kept for %d pairs", tb.Kept(), tb.Len())
 	}
 	s.Drop(&small)
@@ -295,7 +295,7 @@ func TestTableShrinks(t *testing.T) {
 // TestKeepDrop: kept bytes are a copy; memory comes back in its size class and is never shared by two.
 func TestKeepDrop(t *testing.T) {
 	s := NewTable[int](1, 1<<20, 0).Shard(0)
-	for _, n := range []int{0, 1, smallBuffer, smallBuffer + 1, largeBuffer, largeBuffer + 1, 65535} {
+	for _, n := range []int{0, 1, 384, 385, 768, 769, 2048, 2049, 65535} {
 		src := bytes.Repeat([]byte{'x'}, n)
 		a, b := s.Keep(src), s.Keep(src)
 		if a == nil || !bytes.Equal(a, src) || !bytes.Equal(b, src) {
@@ -322,13 +322,17 @@ func TestKeepDrop(t *testing.T) {
 	}
 	var many [][]byte
 	for range 2 * stock {
-		many = append(many, s.Keep([]byte("x")), s.Keep(make([]byte, largeBuffer)))
+		for _, n := range sizes {
+			many = append(many, s.Keep(make([]byte, n)))
+		}
 	}
 	for i := range many {
 		s.Drop(&many[i])
 	}
-	if len(s.pool.small) != stock || len(s.pool.large) != stock {
-		t.Errorf("%d and %d in stock", len(s.pool.small), len(s.pool.large))
+	for i, l := range s.pool {
+		if len(l) != stock {
+			t.Errorf("%d of %d bytes in stock", len(l), sizes[i])
+		}
 	}
 }
 
