@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -225,6 +226,35 @@ func TestCallAllocations(t *testing.T) {
 		t.Errorf("%v allocations a call, more than %v", n, most)
 	} else {
 		t.Logf("%v allocations a call", n)
+	}
+}
+
+// TestAllocationsKept: what a call that is over leaves for the 32 s in which it absorbs retransmissions: two pairs, and the
+// response to the BYE.
+func TestAllocationsKept(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes all larger")
+	}
+	l := newLab(t, setup{limit: 1 << 30})
+	net, c := l.automatic(), newCaller(l, 0)
+	const n, most = 20000, 1400
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for range n {
+		if !c.call(l.p, net) {
+			t.Fatalf("%s", c.got)
+		}
+	}
+	each := (heap() - before) / n
+	t.Logf("%d bytes a call, %d of them of messages", each, l.p.txs.Kept()/n)
+	if l.p.txs.Len() != 2*n || each > most {
+		t.Errorf("%d bytes a call, want at most %d; %d transactions", each, most, l.p.txs.Len())
 	}
 }
 
