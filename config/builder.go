@@ -126,6 +126,9 @@ func (b *builder) build(raw *rawConfig) *Config {
 	if raw.Sessions != nil {
 		b.duration("sessions.max", &c.Sessions.Max, raw.Sessions.Max, time.Second)
 		b.duration("sessions.bye_timeout", &c.Sessions.ByeTimeout, raw.Sessions.ByeTimeout, time.Millisecond)
+		if b.count("sessions.bye_answer", &c.Sessions.ByeAnswer, raw.Sessions.ByeAnswer, 0); c.Sessions.ByeAnswer != 200 && c.Sessions.ByeAnswer != 481 {
+			b.fail("sessions.bye_answer", "must be 200 or 481, not %d", c.Sessions.ByeAnswer)
+		}
 		oneOf(b, "sessions.on_backend_down", &c.Sessions.OnBackendDown, raw.Sessions.OnDown, Keep, Release, Bye)
 		if raw.Sessions.Journal != nil {
 			c.Sessions.Journal = *raw.Sessions.Journal

@@ -187,8 +187,10 @@ type Health struct {
 type Sessions struct {
 	// Max is the longest a session may hold its lease.
 	Max time.Duration
-	// ByeTimeout is how long a BYE may stay unanswered before the side that sent it is answered 481.
+	// ByeTimeout is how long a BYE may stay unanswered before the side that sent it is answered ByeAnswer.
 	ByeTimeout time.Duration
+	// ByeAnswer is 200 or 481.
+	ByeAnswer int
 	// OnBackendDown is what becomes of a server's sessions when it is declared dead.
 	OnBackendDown OnBackendDown
 	// Journal says that the sessions are written down in DataDir, to be counted again after a restart.

@@ -56,7 +56,7 @@ func defaults() *Config {
 				Text:     "hello",
 			},
 		},
-		Sessions:    Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, OnBackendDown: Keep, Journal: true},
+		Sessions:    Sessions{Max: 4 * time.Hour, ByeTimeout: 2 * time.Second, ByeAnswer: 200, OnBackendDown: Keep, Journal: true},
 		CDR:         CDR{Headers: []string{"X-CID"}},
 		HEP:         HEP{ID: 2001},
 		OTLP:        OTLP{Sample: 1},

@@ -92,6 +92,7 @@ func topFields(c *Config) []field {
 		{"failover.retry_after", short(f.RetryAfter)},
 		{"sessions.max", short(c.Sessions.Max)},
 		{"sessions.bye_timeout", short(c.Sessions.ByeTimeout)},
+		{"sessions.bye_answer", number(c.Sessions.ByeAnswer, 0)},
 		{"sessions.on_backend_down", string(c.Sessions.OnBackendDown)},
 		{"sessions.journal", strconv.FormatBool(c.Sessions.Journal)},
 		{"drain.accept_for", short(c.Drain.AcceptFor)},

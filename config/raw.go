@@ -134,6 +134,7 @@ type rawDeep struct {
 type rawSessions struct {
 	Max        *time.Duration `mapstructure:"max"`
 	ByeTimeout *time.Duration `mapstructure:"bye_timeout"`
+	ByeAnswer  *int           `mapstructure:"bye_answer"`
 	OnDown     *string        `mapstructure:"on_backend_down"`
 	Journal    *bool          `mapstructure:"journal"`
 }

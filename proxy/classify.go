@@ -66,6 +66,7 @@ type Failover struct {
 	Reject        int           // the code when no server can take the session
 	RetryAfter    time.Duration // beside it
 	Bye           time.Duration // how long a BYE may stay unanswered
+	ByeAnswer     int           // the code for who sent it then, 200 or 481
 }
 
 // Drain says how a stop goes.

@@ -133,8 +133,8 @@ func appendHex(b []byte, v uint64) []byte {
 }
 
 // relayFailed answers a request in a dialog that the other side does not: quickly, since FreeSWITCH blocks on an unanswered
-// BYE for 32 s. A dialog whose peer is gone does not exist any more: 481, which a 408 to a non-INVITE may not say (RFC
-// 4320 4.2).
+// BYE for 32 s. A session that one side has ended is over, whatever the other says (RFC 3261 15.1.1), so we may say so in its
+// place: 200; or that there is no dialog any more: 481, which a 408 to a non-INVITE may not say (RFC 4320 4.2).
 func (p *Proxy) relayFailed(s *shard, w *worker, pr *pair, why string) {
 	d := &pr.Data
 	if pr.Server.Final() {
@@ -143,7 +143,11 @@ func (p *Proxy) relayFailed(s *shard, w *worker, pr *pair, why string) {
 	reason := "Reason: SIP;cause=408;text=\"" + why + "\"\r\n"
 	switch {
 	case d.method == message.Bye:
-		p.answer(s, w, pr, 481, reason)
+		code := p.routing.Load().Failover.ByeAnswer
+		if code < 300 {
+			reason = warning(p.at(d.from).sentBy, "the other side has not answered: "+why)
+		}
+		p.answer(s, w, pr, code, reason)
 		p.ended(d, session.ByeUnanswered)
 	case d.unwanted: // 408 would end the dialog (12.2.1.2), and the rest of it is well
 		p.answer(s, w, pr, 487, "")

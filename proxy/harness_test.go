@@ -112,7 +112,7 @@ func newLab(t testing.TB, s setup) *lab {
 	l.table = session.NewTable(session.Options{Longest: s.longest, OnEnd: l.onEnd, Adopt: l.adopt})
 	r := &Routing{
 		Routes: []Route{{Name: "all", Cluster: "asr"}},
-		Failover: Failover{Reject: 480, FirstResponse: 500 * time.Millisecond, Answer: time.Second, Deadline: 4 * time.Second, MaxAttempts: 5, T1: 100 * time.Millisecond,
+		Failover: Failover{Reject: 480, ByeAnswer: 481, FirstResponse: 500 * time.Millisecond, Answer: time.Second, Deadline: 4 * time.Second, MaxAttempts: 5, T1: 100 * time.Millisecond,
 			TryingAfter: 150 * time.Millisecond, RetryAfter: 5 * time.Second, Bye: 2 * time.Second},
 		Drain: Drain{Timeout: time.Second},
 	}

@@ -208,6 +208,36 @@ func TestUnansweredBye(t *testing.T) {
 	})
 }
 
+// TestByeAnsweredForPeer: who ends a session may be told that it has, though the other side says nothing. It is told once,
+// and the other side goes on being asked.
+func TestByeAnsweredForPeer(t *testing.T) {
+	inLab(t, setup{routing: func(r *Routing) { r.Failover.ByeAnswer = 200 }}, func(l *lab) {
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		d := l.call(c, srv)
+		bye := c.send(d.fromClient("BYE"))
+		for _, at := range []time.Duration{0, 100, 300, 700, 1500} {
+			srv.recvAt(at*time.Millisecond, "BYE")
+		}
+		ok := c.recvAt(2*time.Second, "200 BYE")
+		if ok.get("Warning") == "" || ok.get("Reason") != "" || ok.get("To") != bye.get("To") || ok.get("CSeq") != bye.get("CSeq") {
+			t.Errorf("\n%s", ok)
+		}
+		l.noSessions()
+		l.wantEnded(session.ByeUnanswered)
+		srv.answer(srv.recvAt(3100*time.Millisecond, "BYE"), "200 OK")
+		l.until(40 * time.Second)
+		srv.none()
+		c.none()
+	})
+	inLab(t, setup{routing: func(r *Routing) { r.Failover.ByeAnswer = 200 }}, func(l *lab) { // what it does say is passed on
+		c, srv := l.udp(freeswitch), l.udp(serverA)
+		d := l.call(c, srv)
+		c.send(d.fromClient("BYE"))
+		srv.answer(srv.recv("BYE"), "481 Call/Transaction Does Not Exist")
+		c.recv("481 BYE")
+	})
+}
+
 // TestByeAnswers: whatever the other side answers to a BYE, the session is over.
 func TestByeAnswers(t *testing.T) {
 	for _, answer := range []string{"200 OK", "481 Call/Transaction Does Not Exist", "408 Request Timeout", "500 Server Internal Error"} {

@@ -106,7 +106,7 @@ func TestByeUnanswered(t *testing.T) {
 				t.Errorf("the last BYE was answered after %v", bye.p(100))
 			}
 			for _, o := range all {
-				if o.Err != nil || o.ByeCode != 481 {
+				if o.Err != nil || o.ByeCode != 200 {
 					t.Errorf("session ended with %+v", o.Result)
 				}
 			}

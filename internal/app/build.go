@@ -42,7 +42,7 @@ func routing(c *config.Config) *proxy.Routing {
 		Rate:      proxy.Rate{PerSource: c.Clients.Rate, Total: c.Clients.TotalRate},
 		Otherwise: proxy.Otherwise{Reject: c.Otherwise.Reject, Cluster: c.Otherwise.Cluster},
 		Failover: proxy.Failover{FirstResponse: f.FirstResponseTimeout, Answer: f.AnswerTimeout, Deadline: f.Deadline, MaxAttempts: f.MaxAttempts, TCPAbove: f.TCPAbove, T1: f.T1,
-			TryingAfter: f.TryingAfter, Reject: f.Reject, RetryAfter: f.RetryAfter, Bye: c.Sessions.ByeTimeout},
+			TryingAfter: f.TryingAfter, Reject: f.Reject, RetryAfter: f.RetryAfter, Bye: c.Sessions.ByeTimeout, ByeAnswer: c.Sessions.ByeAnswer},
 		Drain:  proxy.Drain{AcceptFor: c.Drain.AcceptFor, Timeout: c.Drain.Timeout},
 		Record: proxy.Record{On: c.CDR.File != ""},
 	}
