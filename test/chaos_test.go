@@ -147,7 +147,7 @@ func newChaos(t *testing.T) *chaos {
 		}
 		together := fmt.Sprintf("secret: the-same-at-all-of-them\nstore: redis://%s?renew=%v&timeout=100ms\non_store_loss: share\ninstances: %d\nhealth: {interval: 1s}\n",
 			c.redis.Addr(), period, len(all))
-		c.proxies = append(c.proxies, l.start(together+l.cluster(groups)))
+		c.proxies = append(c.proxies, l.start(together+frank(l.cluster(groups))))
 		c.clients = append(c.clients, c.simClient(sim.ClientOptions{Proxy: a, Others: all, Patience: chaosPatience, T1: chaosClientT1}))
 	}
 	for _, d := range c.proxies {

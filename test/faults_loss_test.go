@@ -100,7 +100,7 @@ func TestLostDatagrams(t *testing.T) {
 	proxy, server := at(10, 5060), servers[0].Addr()
 	toClient := l.lossyRelay(1, at(19, 5060), at(19, 5061), proxy, proxy)
 	toServer := l.lossyRelay(2, at(31, 8060), at(31, 5060), server, server) // answers come to the Via's port
-	d := l.start(l.cluster(l.group("a", l.uri(31, "udp"), l.uri(22, "udp"))))
+	d := l.start(frank(l.cluster(l.group("a", l.uri(31, "udp"), l.uri(22, "udp")))))
 	d.await("the servers are up", 8*time.Second, func() bool { return d.up() == 2 })
 
 	client := l.simClient(sim.ClientOptions{Proxy: at(19, 5060)})

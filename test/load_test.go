@@ -77,6 +77,9 @@ func patient(yaml string) string {
 	return strings.Replace(yaml, "clusters:", "failover: {first_response_timeout: 3s, answer_timeout: 3s}\nclusters:", 1)
 }
 
+// frank has a proxy say 481 of a BYE that the other side has not answered, to tell it from one that it has.
+func frank(yaml string) string { return "sessions: {bye_answer: 481}\n" + yaml }
+
 // outcome is what became of one session of a load.
 type outcome struct {
 	sim.Result

@@ -92,7 +92,7 @@ func matrix(t *testing.T, client, server string) {
 	// With the usual T1 towards servers, as the SIPp peers have it, whatever is sent twice was lost or late on the way.
 	d := l.start(l.head() + `
 failover: {t1: 500ms, first_response_timeout: 2s, answer_timeout: 2s}
-sessions: {bye_timeout: 8s}
+sessions: {bye_timeout: 8s, bye_answer: 481}
 routes:
   - {name: turns, match: {user_agent: TURNS}, cluster: turns}
 otherwise: {cluster: loads}

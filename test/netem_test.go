@@ -88,7 +88,7 @@ func TestBadNetwork(t *testing.T) {
 	n := newBadNet(t)
 	t.Logf("impaired by %s", n.carrier)
 	dir := t.TempDir()
-	yaml := fmt.Sprintf(`idc: a
+	yaml := frank(fmt.Sprintf(`idc: a
 listen: ["udp://%[1]s:5060"]
 admin: {listen: "127.0.0.1:9060"}
 data_dir: %[2]s
@@ -98,7 +98,7 @@ clusters:
     groups:
       - idc: a
         backends: [{uri: "sip:%[3]s:8060"}, {uri: "sip:%[4]s:8060"}]
-`, hostIP(10), dir, hostIP(21), hostIP(22))
+`, hostIP(10), dir, hostIP(21), hostIP(22)))
 	file := filepath.Join(dir, "mrcproxy.yaml")
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func newCrossing(t *testing.T) *crossing {
 	t.Helper()
 	x := &crossing{lab: newLab(t)}
 	x.udp, x.tcp = x.simServer(21, sim.ServerOptions{}), x.simServer(22, sim.ServerOptions{})
-	x.d = x.start(patient(x.cluster(x.group("a", x.uri(21, "udp"), x.uri(22, "tcp")))))
+	x.d = x.start(frank(patient(x.cluster(x.group("a", x.uri(21, "udp"), x.uri(22, "tcp"))))))
 	x.d.await("the servers are up", 5*time.Second, func() bool { return x.d.up() == 2 })
 	for i, network := range []string{"udp", "tcp"} {
 		x.sessions[i] = x.hold(x.simClient(sim.ClientOptions{Network: network}), 100, x.udp, x.tcp)

@@ -46,7 +46,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	l := newLab(t)
 	slow := sim.ServerOptions{AnswerAfter: 120 * time.Millisecond} // so that each upgrade has some 15 INVITEs to get through
 	udp, tcp := l.simServer(21, slow), l.simServer(22, slow)
-	d := l.start(patient(l.cluster(l.group("a", l.uri(21, "udp"), l.uri(22, "tcp")))))
+	d := l.start(frank(patient(l.cluster(l.group("a", l.uri(21, "udp"), l.uri(22, "tcp"))))))
 	d.await("the servers are up", 5*time.Second, func() bool { return d.up() == 2 })
 	scrape := make(chan int, 1)
 	stop := make(chan struct{})
