@@ -32,5 +32,5 @@ func (a *App) backendDied(b *balancer.Backend) {
 		}
 		return true
 	})
-	a.log.Warn("sessions of a dead backend ended", zap.String("cluster", b.Cluster()), zap.String("backend", b.URI()), zap.Int("sessions", ended), zap.Int("clients_told", told))
+	a.log.Warn(deadEnded, zap.String("cluster", b.Cluster()), zap.String("backend", b.URI()), zap.Int("sessions", ended), zap.Int("clients_told", told))
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"os"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,7 +36,7 @@ func (a *attempt) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 }
 
 // Within a second, the first burst lines of one kind are written, then every later-th: a flood of bad messages or of
-// failing sessions must not fill the disk. The sessions' own lines have a far higher bound than a server can set up.
+// failing sessions must not fill the disk.
 const (
 	burst  = 100
 	thin   = 1000
@@ -58,11 +59,7 @@ func NewLogger(c config.Log) (*zap.Logger, *zap.AtomicLevel, func(), error) {
 		enc = zapcore.NewConsoleEncoder(ec)
 	}
 	out := &zapcore.BufferedWriteSyncer{WS: zapcore.Lock(os.Stderr), Size: 256 << 10, FlushInterval: time.Second}
-	core := &split{
-		sessions: zapcore.NewCore(enc, out, level),
-		rest:     zapcore.NewSamplerWithOptions(zapcore.NewCore(enc, out, level), notify, burst, thin),
-	}
-	return zap.New(core), &level, func() { _ = out.Stop() }, nil
+	return zap.New(thinned(zapcore.NewCore(enc, out, level))), &level, func() { _ = out.Stop() }, nil
 }
 
 // changeLevel sets the level that a reload asks for. The reload's own lines, which tell writes, have the lower of both.
@@ -77,22 +74,32 @@ func (a *App) changeLevel(c config.Log, tell func()) {
 	a.opts.Level.SetLevel(next)
 }
 
-// split samples everything but the lines of sessions, of which none may be missing.
-type split struct{ sessions, rest zapcore.Core }
+// thinned writes what matters whole, and of the rest what a flood leaves readable.
+func thinned(core zapcore.Core) zapcore.Core {
+	return &split{whole: core, rest: zapcore.NewSamplerWithOptions(core, notify, burst, thin)}
+}
 
-func (s *split) Enabled(l zapcore.Level) bool { return s.sessions.Enabled(l) }
+// split samples what strangers can make many of. Of what sessions, servers and operators do no line may be missing, and there are
+// no more of them than sessions are set up, servers probed and orders given: when a data centre dies, each of its servers has its line.
+type split struct{ whole, rest zapcore.Core }
+
+func (s *split) Enabled(l zapcore.Level) bool { return s.whole.Enabled(l) }
 
 func (s *split) With(f []zapcore.Field) zapcore.Core {
-	return &split{s.sessions.With(f), s.rest.With(f)}
+	return &split{s.whole.With(f), s.rest.With(f)}
 }
 
 func (s *split) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if e.Message == "session" {
-		return s.sessions.Check(e, ce)
+	switch m := e.Message; {
+	case m == "session", m == "operator", m == "deep probe", m == deadEnded, strings.HasPrefix(m, "backend "):
+		return s.whole.Check(e, ce)
 	}
 	return s.rest.Check(e, ce)
 }
 
-func (s *split) Write(e zapcore.Entry, f []zapcore.Field) error { return s.sessions.Write(e, f) }
+func (s *split) Write(e zapcore.Entry, f []zapcore.Field) error { return s.whole.Write(e, f) }
 
-func (s *split) Sync() error { return s.sessions.Sync() }
+func (s *split) Sync() error { return s.whole.Sync() }
+
+// deadEnded is the line of a server whose sessions were ended because it is dead.
+const deadEnded = "sessions of a dead backend ended"
