@@ -10,9 +10,11 @@ import (
 )
 
 // Warnings says what of a valid configuration is hardly meant: routes that nothing reaches or that get no sessions, clusters that
-// nothing leads to, servers that get no sessions, and fallbacks that cannot hold what they are to stand in for.
+// nothing leads to, servers that get no sessions, fallbacks that cannot hold what they are to stand in for, names that nothing has,
+// and times that are too short.
 func Warnings(c *Config) []string {
-	return slices.Concat(idleRoutes(c), modestRoutes(c), idleClusters(c), idleBackends(c), smallFallbacks(c))
+	return slices.Concat(idleRoutes(c), modestRoutes(c), idleClusters(c), idleBackends(c), smallFallbacks(c),
+		oddResources(c), shortTimes(c), strangeIDC(c), closedAdmin(c))
 }
 
 // modestRoutes are those that leave to others more than there is anywhere.

@@ -61,6 +61,26 @@ func TestWarnings(t *testing.T) {
 			"routes: [{name: one, match: {resource: speechrecog}, cluster: c, reserve: 3}, {name: two, match: {resource: speechsynth}, cluster: c, reserve: 3}]\nclusters: [{name: c, groups: [{backends: [{uri: \"sip:10.0.0.1\", capacity: {speechrecog: 3}}]}]}]",
 			[]string{"routes[one] gets no sessions"},
 		},
+		"resources that there are not": {
+			`clusters: [{name: c, groups: [{idc: a, backends: [{uri: "sip:10.0.0.1", capacity: {speechrec: 5, SpeechSynth: 2, total: 6}}]}]}]` + "\nroutes: [{name: one, match: {resource: speechsynt}, cluster: c}, {name: two, match: {resource: SpeechRecog}, cluster: c}]",
+			[]string{`routes[one].match.resource: RFC 6787 has no resource "speechsynt": the route`, `clusters[c].backends[sip:10.0.0.1].capacity: RFC 6787 has no resource "speechrec": it limits`},
+		},
+		"times that are too short": {
+			clusters + "otherwise: {cluster: c}\nfailover: {t1: 500ms, deadline: 5s}\ndrain: {timeout: 4999ms}",
+			[]string{"failover.t1, 500ms, is not shorter", "drain.timeout, 4.999s, is shorter"},
+		},
+		"an IDC without servers": {
+			"otherwise: {cluster: c}\n" + strings.Replace(clusters, "idc: a", "idc: b", 1), []string{"idc: no group is in a:"},
+		},
+		"an API that nobody gets": {
+			clusters + "otherwise: {cluster: c}\nadmin: {listen: \":9060\"}", []string{"admin.listen, :9060, is not loopback"},
+		},
+		"one for who has its token": {
+			clusters + "otherwise: {cluster: c}\nadmin: {listen: \"10.0.0.9:9060\", token: 0123456789abcdef}", nil,
+		},
+		"one on the loopback of IPv6": {
+			clusters + "otherwise: {cluster: c}\nadmin: {listen: \"[::1]:9060\"}", nil,
+		},
 		"a fallback that is large enough": {
 			"otherwise: {cluster: c}\nclusters: [{name: c, fallback: [d], groups: [{idc: a, backends: [{uri: \"sip:10.0.0.1\", capacity: 50}]}]}, {name: d, fallback: [c], groups: [{backends: [{uri: \"sip:10.0.0.2\"}]}]}]", nil,
 		},

@@ -150,8 +150,9 @@ func TestNoRelayWithoutCookie(t *testing.T) {
 
 // TestOutboundProxy: a client that has us as its outbound proxy sends a Route that names us; it is taken off.
 func TestOutboundProxy(t *testing.T) {
-	for _, route := range []string{"<sip:127.0.0.110:5060;lr>", "<sip:127.0.0.110;transport=udp;lr>", "<sip:any@127.0.0.110;lr>"} {
-		inLab(t, setup{}, func(l *lab) {
+	for route, port := range map[string]string{"<sip:127.0.0.110:5060;lr>": "5060", "<sip:127.0.0.110;transport=udp;lr>": "5060", "<sip:any@127.0.0.110;lr>": "5060",
+		"<sip:127.0.0.110;transport=TLS;lr>": "5070", "<sips:127.0.0.110;lr>": "5070"} {
+		inLab(t, setup{listen: []string{"udp 127.0.0.110:" + port, "tls 127.0.0.110:5061"}}, func(l *lab) {
 			c, srv := l.udp(freeswitch), l.udp(serverA)
 			c.send(c.request("fs-recog-udp-01-INVITE").set("Route", route))
 			d := l.accept(c, srv, "fs-recog-udp-03-200-INVITE")

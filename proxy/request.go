@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"time"
@@ -120,8 +121,11 @@ func (p *Proxy) isUs(uri []byte) bool {
 		return false
 	}
 	port := uint16(u.Port)
-	if port == 0 {
+	if port == 0 { // RFC 3261 19.1.2
 		port = 5060
+		if u.Secure || bytes.EqualFold(u.Transport, []byte("tls")) {
+			port = 5061
+		}
 	}
 	for i := range p.listeners {
 		if p.listeners[i].addr == netip.AddrPortFrom(a, port) {

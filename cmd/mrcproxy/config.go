@@ -123,7 +123,7 @@ func check() *cobra.Command {
 		Use:   "check",
 		Short: "Check a configuration file",
 		Long: `Check a configuration file as serve would read it, and warn of what can be used and is hardly meant: routes that nothing
-reaches, servers without places, fallbacks that cannot hold the load.
+reaches, servers without places, fallbacks that cannot hold the load, names that nothing has, times that are too short.
 
 Exit status 0: it can be used. 1: it cannot, with every fault on a line of its own; or there are warnings, with --strict.`,
 		Args: cobra.NoArgs,

@@ -136,7 +136,11 @@ func writeRoute(w io.Writer, a api.Route) {
 		fmt.Fprintf(w, "answer: %d, %s\n", a.Code, a.Why)
 		return
 	}
-	fmt.Fprintf(w, "goes to %s in %s\n", a.Backend, orNothing(a.IDC))
+	in := ""
+	if a.IDC != "" {
+		in = " in " + a.IDC
+	}
+	fmt.Fprintf(w, "goes to %s%s\n", a.Backend, in)
 }
 
 func orNothing(s string) string {

@@ -95,7 +95,11 @@ func writeStatus(ctx context.Context, cl *api.Client, o *output, w io.Writer) er
 		if !s.Ready {
 			ready = "not ready: " + s.Why
 		}
-		fmt.Fprintf(w, "mrcproxy %s, IDC %s, %s, %s\n", s.Version, orNothing(s.IDC), many(s.Sessions, "session"), ready)
+		idc := "no IDC"
+		if s.IDC != "" {
+			idc = "IDC " + s.IDC
+		}
+		fmt.Fprintf(w, "mrcproxy %s, %s, %s, %s\n", s.Version, idc, many(s.Sessions, "session"), ready)
 		for _, t := range s.Trouble {
 			fmt.Fprintln(w, t)
 		}
