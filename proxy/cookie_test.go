@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"mrcproxy/internal/session"
 	"mrcproxy/proxy/transport"
 )
 
@@ -145,6 +146,29 @@ func TestNoRelayWithoutCookie(t *testing.T) {
 		c.send(c.request("fs-recog-udp-01-INVITE").set("Route", "<sip:127.0.0.110:5060;lr>, <sip:10.9.9.9;lr>"))
 		c.recv("403")
 		l.wantDropped(DropForbidden, 1)
+	})
+}
+
+// TestInviteByCookie: who has a session gets no other one past the limits by its Route: without To tag an INVITE begins a session
+// (RFC 3261 8.1.1.2), and is placed as any other.
+func TestInviteByCookie(t *testing.T) {
+	inLab(t, setup{servers: []string{"sip:" + serverA, "sip:" + serverB}, capacity: 1}, func(l *lab) {
+		c, a, b := l.udp(freeswitch), l.udp(serverA), l.udp(serverB)
+		d := l.call(c, a)
+		second := d.fromClient("INVITE").set("To", "<sip:x@y>")
+		c.send(second)
+		other := &dialog{l: l, client: c, server: b, invite: b.recv("INVITE")}
+		b.answer(other.invite, "fs-recog-udp-03-200-INVITE")
+		other.ok = c.recv("200")
+		c.send(other.fromClient("ACK"))
+		b.recv("ACK")
+		third := d.fromClient("INVITE").set("To", "<sip:x@y>").set("Via", "SIP/2.0/UDP "+freeswitch+";branch=z9hG4bKthird")
+		c.send(third)
+		c.ackFinal(third, c.recv("480"))
+		l.wantSessions(2)
+		d.bye()
+		other.bye()
+		l.wantEnded(session.ByeClient, session.ByeClient)
 	})
 }
 

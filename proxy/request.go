@@ -41,7 +41,7 @@ func (p *Proxy) request(w *worker, from transport.Flow) {
 		return
 	}
 	switch {
-	case route.ours:
+	case route.ours && (m.InDialog() || m.Method != message.Invite): // an INVITE without To tag wants a session more, whatever its Route
 		p.inDialog(w, from, &route.cookie, route.pops)
 	case m.InDialog() && m.Method == message.Ack:
 		p.obs.Dropped(DropNoDialog)
