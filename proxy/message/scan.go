@@ -24,8 +24,17 @@ var (
 	ErrMethod        = errors.New("CSeq of another method") // the method being one that is Other
 	ErrMaxForwards   = errors.New("malformed Max-Forwards")
 	ErrContentLength = errors.New("Content-Length does not fit the message")
-	ErrAddress       = errors.New("malformed From or To")
+	ErrAddress       = errors.New("malformed address")
 )
+
+// fieldError is an error of a header field that has to be there, as its sender is told (RFC 3261 21.4.1).
+type fieldError struct {
+	what error
+	name string
+}
+
+func (e *fieldError) Error() string { return e.what.Error() + ": " + e.name }
+func (e *fieldError) Unwrap() error { return e.what }
 
 // Scan reads b, which the Message keeps, and reports the first thing that makes it unfit for a proxy (RFC 3261 16.3).
 // It does not allocate. On an error the fields found so far are set: the scan goes on to the end where it can, so that
@@ -95,8 +104,13 @@ func (m *Message) check() error {
 	if m.Via.Value.Empty() {
 		return ErrNoVia
 	}
-	if m.From.Value.Empty() || m.To.Value.Empty() || m.CallID.Value.Empty() || m.CSeq.Value.Empty() {
-		return ErrMissing
+	for _, h := range [...]struct {
+		line *Line
+		name string
+	}{{&m.From, "From"}, {&m.To, "To"}, {&m.CallID, "Call-ID"}, {&m.CSeq, "CSeq"}} {
+		if h.line.Value.Empty() {
+			return &fieldError{ErrMissing, h.name}
+		}
 	}
 	if m.Request && !bytes.Equal(m.Bytes(m.CSeqMethod), m.Bytes(m.MethodText)) {
 		if m.Method == Other {
@@ -132,11 +146,11 @@ func (m *Message) header(p, end int) error {
 		case 'v':
 			return m.via(l)
 		case 'f':
-			return m.address(&m.From, &m.FromTag, l)
+			return m.address(&m.From, &m.FromTag, "From", l)
 		case 't':
-			return m.address(&m.To, &m.ToTag, l)
+			return m.address(&m.To, &m.ToTag, "To", l)
 		case 'i':
-			return once(&m.CallID, l)
+			return once(&m.CallID, "Call-ID", l)
 		case 'l':
 			return m.length(l)
 		case 'm':
@@ -148,7 +162,7 @@ func (m *Message) header(p, end int) error {
 		}
 	case 2:
 		if equalFold(name, "to") {
-			return m.address(&m.To, &m.ToTag, l)
+			return m.address(&m.To, &m.ToTag, "To", l)
 		}
 	case 3:
 		if equalFold(name, "via") {
@@ -156,7 +170,7 @@ func (m *Message) header(p, end int) error {
 		}
 	case 4:
 		if equalFold(name, "from") {
-			return m.address(&m.From, &m.FromTag, l)
+			return m.address(&m.From, &m.FromTag, "From", l)
 		}
 		if equalFold(name, "cseq") {
 			return m.cseq(l)
@@ -171,7 +185,7 @@ func (m *Message) header(p, end int) error {
 		}
 	case 7:
 		if equalFold(name, "call-id") {
-			return once(&m.CallID, l)
+			return once(&m.CallID, "Call-ID", l)
 		}
 		if equalFold(name, "contact") {
 			keepFirst(&m.Contact, l)
@@ -212,28 +226,28 @@ func keepFirst(dst *Line, l Line) {
 	}
 }
 
-func once(dst *Line, l Line) error {
+func once(dst *Line, name string, l Line) error {
 	if !dst.All.Empty() {
-		return ErrDuplicate
+		return &fieldError{ErrDuplicate, name}
 	}
 	*dst = l
 	return nil
 }
 
-func (m *Message) address(dst *Line, tag *Span, l Line) error {
-	if err := once(dst, l); err != nil {
+func (m *Message) address(dst *Line, tag *Span, name string, l Line) error {
+	if err := once(dst, name, l); err != nil {
 		return err
 	}
 	t, ok := addressTag(m.Raw, l.Value)
 	if !ok {
-		return ErrAddress
+		return &fieldError{ErrAddress, name}
 	}
 	*tag = t
 	return nil
 }
 
 func (m *Message) cseq(l Line) error {
-	if err := once(&m.CSeq, l); err != nil {
+	if err := once(&m.CSeq, "CSeq", l); err != nil {
 		return err
 	}
 	v := m.Bytes(l.Value)
@@ -258,7 +272,7 @@ func (m *Message) cseq(l Line) error {
 }
 
 func (m *Message) hops(l Line) error {
-	if err := once(&m.MaxForwards, l); err != nil {
+	if err := once(&m.MaxForwards, "Max-Forwards", l); err != nil {
 		return err
 	}
 	n, ok := number(m.Bytes(l.Value), 255)
