@@ -60,6 +60,9 @@ DEB_PACKAGES := \
 	systemd:systemd-analyze \
 	tcpdump:tcpdump
 
+# How many tests of the whole daemon may run at once, of those that mostly wait.
+DAEMON_PARALLEL ?= 4
+
 # A test binary that runs longer than this is killed, with the stacks of all its goroutines.
 TEST_TIMEOUT ?= 20m
 
@@ -108,7 +111,7 @@ allocations: ## how often the call path allocates, which the race detector would
 	go test -count=1 -run Allocations ./proxy/... ./balancer ./health ./internal/metrics
 
 daemon: ## tests of the whole daemon, one package at a time
-	go test -race -count=1 -p 1 -timeout $(TEST_TIMEOUT) ./test/...
+	go test -race -count=1 -p 1 -parallel $(DAEMON_PARALLEL) -timeout $(TEST_TIMEOUT) ./test/...
 
 soak: deps ## random faults over 8 servers for SOAK (10m)
 	MRCPROXY_SOAK=$(SOAK) go test -count=1 -timeout 0 -run TestSoak -v ./test/

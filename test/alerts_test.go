@@ -147,6 +147,7 @@ func request(url string) *http.Request {
 // TestAlerts: the examples of deploy for Prometheus and Alertmanager, with real ones of both, tell a person within 30 s that a
 // cluster has lost its data centre, and then that it is over. Meanwhile each query of the dashboard has data.
 func TestAlerts(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	var near [2]*sim.Server
 	for i := range near {

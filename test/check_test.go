@@ -23,6 +23,7 @@ func mrcproxy(t *testing.T, args ...string) (code int, out, errs string) {
 
 // TestCheck: check says of a file what serve would make of it, and opens no socket.
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	write := func(name, yaml string) string {
 		t.Helper()

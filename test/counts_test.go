@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"mrcproxy/internal/clocktest"
 	"mrcproxy/internal/sim"
 )
 
@@ -23,13 +24,18 @@ func (x *crossing) counted(each int) {
 }
 
 // written waits for what has been said to be on disk, as the daemon promises it after a second.
-func written() { <-time.After(time.Second) }
+func (l *lab) written() {
+	for clock := clocktest.Start(l.t); clock.Time() < time.Second; {
+		<-time.After(time.Second - clock.Time())
+	}
+}
 
 // Counts survive kill -9: they are right as soon as the daemon answers, and all of them go to 0.
 func TestCountsSurviveKill(t *testing.T) {
+	t.Parallel()
 	x := newCrossing(t)
 	x.hangUp()
-	written()
+	x.written()
 	for range 2 {
 		x.d.kill(syscall.SIGKILL)
 		x.d.run()
@@ -42,7 +48,7 @@ func TestCountsSurviveKill(t *testing.T) {
 	if m := x.d.metrics(); sum(m, "mrcproxy_sessions_ended_total", "bye_client") != 160 || sum(m, "mrcproxy_sessions_ended_total") != 160 || sum(m, "mrcproxy_journal_up") != 1 {
 		t.Errorf("ended %v", nonZero(m, "mrcproxy_sessions_ended_total"))
 	}
-	written()
+	x.written()
 	x.d.kill(syscall.SIGKILL)
 	x.d.run()
 	x.counted(0)
@@ -50,6 +56,7 @@ func TestCountsSurviveKill(t *testing.T) {
 
 // A stop loses nothing, not even what was said in its last half second.
 func TestCountsSurviveStop(t *testing.T) {
+	t.Parallel()
 	x := newCrossing(t)
 	x.d.kill(syscall.SIGTERM)
 	x.d.run()
@@ -81,23 +88,24 @@ func TestCountsWithoutJournal(t *testing.T) {
 
 // A lost BYE frees its place when the session's timer has run out, while the daemon is there and while it is not.
 func TestLostBye(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.simServer(21, sim.ServerOptions{SessionExpires: 3 * time.Second})
 	d := l.start(l.head() + "otherwise: {cluster: asr}\nclusters: [{name: asr, groups: [{backends: [{uri: \"" + l.uri(21, "udp") + "\", capacity: 2}]}]}]\n")
 	p := l.dial("udp", 5)
 	lost := p.establish(rawRequest{lines: "Supported: timer\r\n"}) // its client says nothing more
 	kept := p.establish(rawRequest{})                              // and this one has no timer
-	began := time.Now()
+	began := clocktest.Start(t)
 	if a := p.ask(rawRequest{}); a.code != 480 {
 		t.Fatalf("a third session: %s", a.head)
 	}
 	d.await("the place of the lost one is free", 10*time.Second, func() bool { return sum(d.metrics(), "mrcproxy_backend_sessions") == 1 })
-	if took := time.Since(began); took < 3*time.Second || took > 7*time.Second {
+	if took := began.Time(); took+began.Lost() < 3*time.Second || took > 7*time.Second {
 		t.Errorf("free after %v, with a Session-Expires of 3 s", took)
 	}
 	d.await("the log is written", 3*time.Second, func() bool { return d.sessions()[lost.callID].EndedBy == "expired" })
 	again := p.establish(rawRequest{lines: "Supported: timer\r\n"})
-	written()
+	l.written()
 	d.kill(syscall.SIGKILL)
 	<-time.After(4 * time.Second) // as long as that session is good for
 	d.run()
@@ -111,6 +119,7 @@ func TestLostBye(t *testing.T) {
 
 // A journal that is damaged, or that another process has, does not stop the start.
 func TestDamagedJournal(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.simServer(21, sim.ServerOptions{})
 	file := filepath.Join(l.dir, "sessions.db")
@@ -120,7 +129,7 @@ func TestDamagedJournal(t *testing.T) {
 	d := l.start(patient(l.cluster(l.group("a", l.uri(21, "udp")))))
 	p := l.dial("udp", 5)
 	s := p.establish(rawRequest{})
-	written()
+	l.written()
 	if _, err := os.Stat(file + ".damaged"); err != nil || sum(d.metrics(), "mrcproxy_journal_up") != 1 {
 		t.Errorf("set aside: %v", err)
 	}
@@ -137,6 +146,7 @@ func TestDamagedJournal(t *testing.T) {
 // A server that dies: keep, the default, counts its sessions until their BYEs; bye ends them, and their clients learn of it
 // at once, over the connection or the socket that their INVITE came from.
 func TestBackendDown(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"keep", "release", "bye"} {
 		for _, network := range []string{"udp", "tcp"} {
 			t.Run(what+" "+network, func(t *testing.T) {

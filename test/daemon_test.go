@@ -13,10 +13,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"mrcproxy/internal/clocktest"
 )
 
 // binary is the daemon under test, built with the race detector.
@@ -47,6 +50,24 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// plain is the daemon without the race detector, which costs memory and time of its own.
+var plain = sync.OnceValues(func() (string, error) {
+	file := filepath.Join(filepath.Dir(binary), "mrcproxy-plain")
+	if out, err := exec.Command("go", "build", "-o", file, "mrcproxy/cmd/mrcproxy").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return file, nil
+})
+
+// plain has the lab run the daemon without the race detector.
+func (l *lab) plain() {
+	l.t.Helper()
+	var err error
+	if l.binary, err = plain(); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // Each run of the tests has a loopback network of its own, 127.netOfRun.0.0/16, so that several may run at once, and each
 // test one within it, 127.netOfRun.N.0/24; nets counts those.
 var (
@@ -75,11 +96,12 @@ type lab struct {
 	binary string // the daemon's
 	self   int    // the daemon's host
 	hosts  *hosts // the machines, where the network is not the loopback
+	clock  *clocktest.Watch
 }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	return &lab{t: t, net: nets.Add(1), dir: t.TempDir(), binary: binary, self: 10}
+	return &lab{t: t, net: nets.Add(1), dir: t.TempDir(), binary: binary, self: 10, clock: clocktest.Start(t)}
 }
 
 // ip is host n of the lab's network. By convention 10 is the daemon, and up where there are several, 5 the client, 21 and up are servers.
@@ -316,14 +338,17 @@ func (d *daemon) await(what string, limit time.Duration, ok func() bool) {
 	await(d.lab.t, what, limit, ok)
 }
 
+// await polls a condition. It fails the test when that was not so within the limit, without the time that the machine is late.
 func await(t *testing.T, what string, limit time.Duration, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(limit); !ok(); <-tick.C {
+	const pace = 20 * time.Millisecond
+	for end := time.Now().Add(limit); !ok(); {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", limit, what)
 		}
+		next := time.Now().Add(pace)
+		<-time.After(pace)
+		end = end.Add(time.Since(next))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 // TestDeepProbe: the daemon finds an engine that is dead behind OPTIONS answered with 200, tells Prometheus at /probe, and
 // leaves no session at either server when it stops in the middle of its probes; mrcproxy probe says the same.
 func TestDeepProbe(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	dead, well := l.simServer(21, sim.ServerOptions{MRCP: true}), l.simServer(22, sim.ServerOptions{MRCP: true})
 	dead.SetFault(sim.EngineDead)

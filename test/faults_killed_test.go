@@ -65,7 +65,7 @@ func (k *killing) test(network string) {
 	k.t.Logf("setup %v", setups(all))
 	bye := spreadOf(all, func(o outcome) time.Duration { return o.Bye })
 	k.t.Logf("BYE   %v", bye)
-	if longest := bye.p(100); longest > byeLimit {
+	if longest := bye.p(100); longest > byeLimit+g.clock.Longest() {
 		k.t.Errorf("a BYE was answered after %v", longest)
 	}
 	k.allDead()

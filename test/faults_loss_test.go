@@ -92,6 +92,7 @@ func (l *lab) bind(a netip.AddrPort) *net.UDPConn {
 // One datagram in ten is lost each way, between the client and the daemon and between the daemon and one of two servers: all
 // sessions succeed.
 func TestLostDatagrams(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	at := func(host, port int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.MustParseAddr(l.ip(host)), uint16(port))

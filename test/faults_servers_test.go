@@ -46,6 +46,7 @@ var badServers = []badServer{
 
 // With a bad server beside a good one, the client has its 200 from the good one soon, and the bad one is left alone.
 func TestBadServer(t *testing.T) {
+	t.Parallel()
 	for _, b := range badServers {
 		t.Run(b.name+" "+b.network, func(t *testing.T) {
 			t.Parallel()
@@ -103,7 +104,7 @@ func (b badServer) test(t *testing.T) {
 	if len(hit) < 200 {
 		t.Errorf("%d sessions while it was bad, want 200", len(hit))
 	}
-	if limit := 1500*time.Millisecond + g.stall; s.p(99) >= limit {
+	if limit := 1500*time.Millisecond + g.clock.Longest(); s.p(99) >= limit {
 		t.Errorf("p99 is %v, want less than %v", s.p(99), limit)
 	}
 	b.leftAlone(t, d, badURI, picked(before, badURI), lasted)

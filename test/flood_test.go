@@ -3,8 +3,6 @@ package test
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,10 +33,7 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	l := newLab(t)
-	l.binary = filepath.Join(l.dir, "mrcproxy") // without the race detector, which takes memory of its own
-	if out, err := exec.Command("go", "build", "-o", l.binary, "mrcproxy/cmd/mrcproxy").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	l.plain()
 	if length >= floodLong {
 		t.Setenv("GOMEMLIMIT", floodLimit) // for the daemon: what Go has collected it keeps for later otherwise, in part for good
 	}

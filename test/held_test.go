@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -263,10 +261,7 @@ func (d *daemon) aCall(c *crowd, calls int) time.Duration {
 func TestHeld(t *testing.T) {
 	n := heldSessions(t)
 	l := newLab(t)
-	l.binary = filepath.Join(l.dir, "mrcproxy")
-	if out, err := exec.Command("go", "build", "-o", l.binary, "mrcproxy/cmd/mrcproxy").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	l.plain()
 	l.yesServer(21)
 	d := l.start(patient(l.cluster(l.group("a", l.uri(21, "udp")))))
 	d.await("the server is up", 5*time.Second, func() bool { return d.up() == 1 })
@@ -289,7 +284,7 @@ func TestHeld(t *testing.T) {
 		d.await("no transaction is left", time.Minute, func() bool { return sum(d.metrics(), "mrcproxy_transactions") == 0 })
 		t.Logf("memory without transactions: %d MB", d.resident())
 	}
-	written()
+	l.written()
 	size := sum(d.metrics(), "mrcproxy_journal_size_bytes")
 	t.Logf("memory: %d MB, after it had been %d MB with %d sessions; journal %.1f MB", d.resident(), small, len(few), size/1e6)
 

@@ -151,6 +151,7 @@ func TestLogFlood(t *testing.T) {
 // TestContentLength: what does not fit the message is answered 400; what is too much in a datagram is cut off. On a stream
 // the next message cannot be found any more, so the connection ends (RFC 3261 18.3).
 func TestContentLength(t *testing.T) {
+	t.Parallel()
 	s := newSiege(t, "")
 	p := s.lab.dial("udp", 6)
 	size := len(offer("speechrecog"))
@@ -196,6 +197,7 @@ func TestContentLength(t *testing.T) {
 
 // TestStreams: half messages, pieces, keepalives and several messages at once on TCP.
 func TestStreams(t *testing.T) {
+	t.Parallel()
 	s := newSiege(t, "")
 	for _, cut := range []int{1, 30, 200, 500} { // half of a message, then the end
 		q := s.lab.dial("tcp", 6)

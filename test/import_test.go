@@ -14,6 +14,7 @@ import (
 // User-Agent chooses the group; dispatcher takes turns, load_balancer keeps to the resources; the group with 10000 more
 // serves when the first is full or dead; what the dialplan does not know is refused.
 func TestImportOpenSIPS(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	var servers [9]*sim.Server
 	for _, n := range []int{1, 2, 3, 4, 5, 6} {

@@ -110,11 +110,13 @@ const otherHungUp = "session closed: Connection reset by peer"
 
 // TestBaresip: a telephone calls another through the daemon, which takes it for one more server, and either side hangs up.
 func TestBaresip(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ client, server, by string }{
 		{"udp", "udp", "bye_client"}, {"tcp", "tcp", "bye_server"}, {"udp", "tcp", "bye_server"}, {"tcp", "udp", "bye_client"},
 		{"tls", "tls", "bye_server"}, {"tls", "udp", "bye_client"}, {"tls", "tcp", "bye_server"}, {"udp", "tls", "bye_server"}, {"tcp", "tls", "bye_client"},
 	} {
 		t.Run(c.client+" to "+c.server+" "+c.by, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			ca := newAuthority(t)
 			callee := l.phone(ca, "callee", 21, 8060, c.server, ";answermode=auto")

@@ -19,6 +19,7 @@ var hepLine = regexp.MustCompile(`HEP v(\d+) family (\d+) proto (\d+) (\S+) (\S+
 // TestHEPKamailio: every message of a call, and every probe, reaches a capture server of another make, which decodes all of it; and
 // none does once that is turned off.
 func TestHEPKamailio(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.simServer(21, sim.ServerOptions{})
 	server := l.uri(21, "tcp")

@@ -183,7 +183,7 @@ func TestKamailioInFront(t *testing.T) { sippThroughBoth(t, inFront) }
 func TestKamailioBehind(t *testing.T) { sippThroughBoth(t, behind) }
 
 func sippThroughBoth(t *testing.T, build func(*lab) *chain) {
-	const calls = 200
+	const calls = callsOfPath
 	l := newLab(t)
 	servers := map[string]*sippServer{}
 	for network, n := range chainServers {
@@ -191,7 +191,7 @@ func sippThroughBoth(t *testing.T, build func(*lab) *chain) {
 	}
 	c := build(l)
 	c.await("all are up", 10*time.Second, func() bool { return c.up() == c.servers })
-	for i, p := range paths {
+	for _, p := range paths {
 		client := l.wireFile(p.String())
 		f := l.sippClient(clientRun{network: p[0], rate: 200, calls: calls, to: c.first + ":5060", ua: c.agent(p),
 			extra: []string{"-trace_msg", "-message_file", client}})
@@ -227,10 +227,10 @@ func sippThroughBoth(t *testing.T, build func(*lab) *chain) {
 				t.Fatalf("%v: ACK and BYE came to the server for %v with Route %v, want %s and none", p, d.targets, d.routes, target)
 			}
 		}
-		c.await("the sessions' lines are in the log", 10*time.Second, func() bool {
-			return c.lines(`"msg":"session"`, `"ended_by":"bye_client"`) == (i+1)*calls
-		})
 	}
+	c.await("the sessions' lines are in the log", 10*time.Second, func() bool {
+		return c.lines(`"msg":"session"`, `"ended_by":"bye_client"`) == len(paths)*calls
+	})
 	c.undisturbed()
 }
 
@@ -261,15 +261,21 @@ func serversEnd(t *testing.T, build func(*lab) *chain) {
 	}
 	c := build(l)
 	c.await("all are up", 10*time.Second, func() bool { return c.up() == c.servers })
-	for i, p := range paths {
-		c.serverEnds(p, servers[p[2]], i)
+	for _, p := range paths {
+		c.serverEnds(p, servers[p[2]])
 	}
+	c.await("the sessions' lines are in the log", 10*time.Second, func() bool {
+		return c.lines(`"msg":"session"`, `"ended_by":"bye_server"`) == len(paths)*callsOfPath
+	})
 	c.undisturbed()
 }
 
+// callsOfPath is how many calls take each path.
+const callsOfPath = 200
+
 // serverEnds has the server end sessions that came by a path.
-func (c *chain) serverEnds(p path, server *sim.Server, nth int) {
-	const calls, batch = 200, 20
+func (c *chain) serverEnds(p path, server *sim.Server) {
+	const calls, batch = callsOfPath, 20
 	l, t := c.lab, c.lab.t
 	client := l.simClient(sim.ClientOptions{Network: p[0], Proxy: netip.MustParseAddrPort(c.first + ":5060"), UserAgent: c.agent(p),
 		// Towards the client Kamailio goes by the request's URI: by UDP when that names no transport.
@@ -301,9 +307,6 @@ func (c *chain) serverEnds(p path, server *sim.Server, nth int) {
 			t.Fatalf("%v: a session was not ended by the server: %+v", p, o.Result)
 		}
 	}
-	c.await("the sessions' lines are in the log", 10*time.Second, func() bool {
-		return c.lines(`"msg":"session"`, `"ended_by":"bye_server"`) == (nth+1)*calls
-	})
 	_ = client.Close()
 }
 

@@ -16,6 +16,7 @@ func padded(size int) rawRequest {
 // TestLargeMessages: a long header is carried like any other while a datagram holds it. One too large for what it came by
 // or has to go by is refused, and is no server's fault, however often it comes.
 func TestLargeMessages(t *testing.T) {
+	t.Parallel()
 	s := newSiege(t, "")
 	udp, tcp := s.lab.dial("udp", 6), s.lab.dial("tcp", 6)
 	for _, p := range []*rawPeer{udp, tcp} {
@@ -59,6 +60,7 @@ func TestLargeMessages(t *testing.T) {
 
 // TestStrays: responses to nothing, and requests that belong to no one.
 func TestStrays(t *testing.T) {
+	t.Parallel()
 	s := newSiege(t, "")
 	p := s.lab.dial("udp", 6)
 	d := p.establish(rawRequest{})
@@ -109,6 +111,7 @@ func TestStrays(t *testing.T) {
 
 // TestForged: a Record-Route of ours that was changed, or is taken to another dialog, opens no way to the server.
 func TestForged(t *testing.T) {
+	t.Parallel()
 	s := newSiege(t, "")
 	s.end() // the counts of the server are to be those of this test
 	for _, network := range []string{"udp", "tcp"} {

@@ -41,7 +41,7 @@ clusters:
 	refusedWith(t, l.dial("tcp", 6).ask(rawRequest{}), `^SIP;cause=480;text="cluster 'asr': 4 full"$`)
 
 	f := end()
-	if f.int("SuccessfulCall(C)") != 200 || f.int("FailedCall(C)") != 100 || f.int("Retransmissions(C)") != 0 {
+	if f.int("SuccessfulCall(C)") != 200 || f.int("FailedCall(C)") != 100 || l.again(f) {
 		t.Errorf("client: %s succeeded, %s failed, %s retransmissions; want 200, 100, 0", f["SuccessfulCall(C)"], f["FailedCall(C)"], f["Retransmissions(C)"])
 	}
 	l.balanced(servers, room, room)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mrcproxy/internal/clocktest"
 	"mrcproxy/internal/sim"
 )
 
@@ -98,15 +99,16 @@ type load struct {
 	stop context.CancelFunc
 	done chan struct{}
 
-	mu    sync.Mutex
-	all   []outcome
-	stall time.Duration // the longest that the machine has kept the load itself from running
+	clock *clocktest.Watch
+
+	mu  sync.Mutex
+	all []outcome
 }
 
 // load starts a load of rate sessions a second, each held for hold.
 func (l *lab) load(c *sim.Client, rate int, hold time.Duration) *load {
 	ctx, stop := context.WithCancel(l.t.Context())
-	g := &load{t: l.t, stop: stop, done: make(chan struct{})}
+	g := &load{t: l.t, stop: stop, done: make(chan struct{}), clock: clocktest.Start(l.t)}
 	go g.run(ctx, c, rate, hold)
 	return g
 }
@@ -118,24 +120,16 @@ func (g *load) run(ctx context.Context, c *sim.Client, rate int, hold time.Durat
 	pace := time.NewTicker(5 * time.Millisecond)
 	defer pace.Stop()
 	start, placed := time.Now(), 0
-	for last := start; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-pace.C:
 		}
-		g.ran(time.Since(last) - 5*time.Millisecond)
-		last = time.Now()
 		for due := int(time.Since(start).Seconds() * float64(rate)); placed < due; placed++ {
 			active.Go(func() { g.add(session(context.Background(), c, hold)) })
 		}
 	}
-}
-
-func (g *load) ran(late time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.stall = max(g.stall, late)
 }
 
 func session(ctx context.Context, c *sim.Client, hold time.Duration) outcome {
@@ -171,8 +165,8 @@ func (g *load) end() []outcome {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stall > 100*time.Millisecond {
-		g.t.Logf("the machine is busy: the load itself was held up for %v", g.stall.Round(time.Millisecond))
+	if stall := g.clock.Longest(); stall > 100*time.Millisecond {
+		g.t.Logf("the machine is busy: the load itself was held up for %v", stall.Round(time.Millisecond))
 	}
 	return g.all
 }

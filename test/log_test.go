@@ -55,6 +55,7 @@ func (d *daemon) sessions() map[string]record {
 
 // TestSessionLog: each session leaves one line, at its end, which tells where it went and why, whatever its Call-ID is.
 func TestSessionLog(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	busy, good := l.simServer(21, sim.ServerOptions{}), l.simServer(22, sim.ServerOptions{})
 	busy.SetFault(sim.Refuse(486, 0))

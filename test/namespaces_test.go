@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,9 @@ type hosts struct {
 	names map[string]string // of the namespaces, by machine; "hub" has the bridge
 }
 
+// labsOfHosts counts them, so that the namespaces of each have names of their own.
+var labsOfHosts atomic.Int32
+
 // newHosts makes the namespaces, until the test's end. What they hold dies with them: interfaces, routes, neighbours; processes
 // must have ended before.
 func newHosts(t *testing.T, machines map[string][]int) *hosts {
@@ -37,8 +41,9 @@ func newHosts(t *testing.T, machines map[string][]int) *hosts {
 		t.Skip("ip is not installed: `make deps` installs it (Debian package iproute2)")
 	}
 	h := &hosts{t: t, ips: machines, names: map[string]string{}}
+	nth := labsOfHosts.Add(1)
 	for _, who := range append(h.machines(), "hub") {
-		name := fmt.Sprintf("mrcproxy%d-%s", netOfRun, who)
+		name := fmt.Sprintf("mrcproxy%d-%d-%s", netOfRun, nth, who)
 		_ = exec.Command("ip", "netns", "del", name).Run() // of a run that was killed
 		if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
 			t.Skipf("no network namespace can be made here: %s", out)

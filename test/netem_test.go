@@ -85,6 +85,7 @@ func (n *badNet) serve(log string, args ...string) {
 // keeps a session, no lease is left. The proxy's timers are the defaults: with a round trip of 100 ms in the mean, T1 of 100
 // ms towards servers repeats some requests for nothing, which must do no harm.
 func TestBadNetwork(t *testing.T) {
+	t.Parallel()
 	n := newBadNet(t)
 	t.Logf("impaired by %s", n.carrier)
 	dir := t.TempDir()

@@ -21,6 +21,7 @@ import (
 // TestOTLP: a collector is told of a call that a second server took: its route, its picks and both attempts, under the trace id that the
 // exemplar of the metrics has; and of no call once a reload has turned that off.
 func TestOTLP(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	traces := map[string][]*tracepb.Span{} // by Call-ID of the whole
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -136,6 +136,7 @@ func TestReload(t *testing.T) {
 // TestReloadForRestart: what a reload cannot change is said to wait, and the rest is changed. A file that is gone, or the
 // same, changes nothing.
 func TestReloadForRestart(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	file := l.farm(farm{21: ""})
 	d := l.start(file)

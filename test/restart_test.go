@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"mrcproxy/internal/clocktest"
 	"mrcproxy/internal/sim"
 )
 
@@ -118,9 +119,9 @@ func TestServerEndsTCPSessionsAfterRestart(t *testing.T) {
 // SIGTERM ends the daemon soon and in order, with sessions held, and they survive that too.
 func TestSessionsSurviveStop(t *testing.T) {
 	x := newCrossing(t)
-	start := time.Now()
+	clock := clocktest.Start(t)
 	x.d.kill(syscall.SIGTERM)
-	took := time.Since(start)
+	took := clock.Time()
 	if x.d.err != nil {
 		t.Errorf("the daemon ended with %v", x.d.err)
 	}
@@ -139,6 +140,7 @@ func TestSessionsSurviveStop(t *testing.T) {
 // SIGTERM while INVITEs are under way: those that are answered soon become sessions as ever; a client whose server says no
 // more, and that waits for ever since it was sent 100, is given a final response.
 func TestStopAnswersWhoWaits(t *testing.T) {
+	t.Parallel()
 	for _, network := range []string{"udp", "tcp"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()

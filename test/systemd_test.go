@@ -107,6 +107,7 @@ func TestUpgradeBySignal(t *testing.T) {
 // Sockets that the service manager holds: a restart drops no connection attempt and no datagram, since what arrives while
 // nobody is there waits in them. An INVITE that comes while the old process ends is left to be sent again.
 func TestSocketActivation(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	s := l.simServer(21, sim.ServerOptions{})
 	d := l.prepare()

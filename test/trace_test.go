@@ -15,6 +15,7 @@ import (
 // TestTrace: the messages of one call, on both of its sides and with their addresses, on a terminal and in a file that tcpdump reads,
 // while other calls go by.
 func TestTrace(t *testing.T) {
+	t.Parallel()
 	tcpdump, err := exec.LookPath("tcpdump")
 	if err != nil {
 		t.Fatal("tcpdump is not installed: `make deps` installs it (Debian package tcpdump)")
