@@ -154,6 +154,13 @@ func (g *load) over() int {
 	return len(g.all)
 }
 
+// soFar are the sessions that have ended.
+func (g *load) soFar() []outcome {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.all)
+}
+
 // end places no more, waits for the sessions that are under way, and gives them all.
 func (g *load) end() []outcome {
 	g.t.Helper()
