@@ -25,6 +25,9 @@ type ended struct {
 	retry time.Duration // the response's Retry-After
 }
 
+// mostRetry bounds what of a server's Retry-After our own answer repeats: it says when to come back to the proxy, which has others.
+const mostRetry = 30 * time.Second
+
 // finish notes the end of the last attempt, tells the balancer, and gives the lease back.
 func (p *Proxy) finish(c *call, e ended, took transaction.Time) {
 	a := &c.attempts[len(c.attempts)-1]
@@ -34,7 +37,7 @@ func (p *Proxy) finish(c *call, e ended, took transaction.Time) {
 	switch {
 	case refusal(e.code):
 		o.Kind = Refused
-		c.retry = max(c.retry, e.retry)
+		c.retry = max(c.retry, min(e.retry, mostRetry))
 	case e.code >= 500 && e.code < 600:
 		o.Kind = Errored
 	case e.code != 0:

@@ -111,6 +111,23 @@ func TestBestAnswer(t *testing.T) {
 	}
 }
 
+// TestRetryAfter: what one server asks for does not keep a client from the proxy for a day (RFC 3261 21.5.4).
+func TestRetryAfter(t *testing.T) {
+	for asked, told := range map[string]string{"3": "5", "29": "29", "86400": "30", "99999999999": "30", "soon": "5"} {
+		inLab(t, setup{}, func(l *lab) {
+			c, a := l.udp(freeswitch), l.udp(serverA)
+			inv := c.invite("fs-recog-udp-01-INVITE")
+			a.send(a.response(a.recv("INVITE"), "503 Service Unavailable").set("Retry-After", asked))
+			a.recv("ACK")
+			final := c.recv("480")
+			if got := final.get("Retry-After"); got != told {
+				t.Errorf("asked for %s, told %s, want %s", asked, got, told)
+			}
+			c.ackFinal(inv, final)
+		})
+	}
+}
+
 // TestFull: no server has room.
 func TestFull(t *testing.T) {
 	for _, code := range []int{480, 503} {
