@@ -220,6 +220,7 @@ func (a *App) Run(ctx context.Context) error {
 		fields = append(fields, zap.Stringer("admin", a.admin.Addr()))
 	}
 	a.log.Info("serving", fields...)
+	a.warn(nil, a.cfg.Load())
 	g, ctx := errgroup.WithContext(ctx)
 	sip, over := context.WithCancel(context.WithoutCancel(ctx)) // while the engine runs, which is longer
 	http, hangUp := context.WithCancel(sip)                     // HTTP says that we stop, until a successor has its socket
@@ -377,6 +378,7 @@ func (a *App) reload(cause string) error {
 	a.cfg.Store(cfg)
 	a.changeLevel(cfg.Log, func() {
 		a.log.Info("configuration reloaded", zap.String("cause", cause), zap.Strings("changed", changes))
+		a.warn(old, cfg)
 		if keys := config.NeedsRestart(old, cfg); len(keys) > 0 {
 			a.log.Warn("some changes wait for a restart", zap.Strings("keys", keys))
 		}
