@@ -85,6 +85,7 @@ type load struct {
 
 	mu       sync.Mutex
 	calls    int
+	again    int             // requests sent again
 	setups   []time.Duration // of those that went well
 	failures map[string]int
 }
@@ -156,6 +157,7 @@ func (l *load) ended(r sim.Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls++
+	l.again += r.Retransmits
 	if why := whyFailed(r); why != "" {
 		l.failures[why]++
 		return
@@ -188,10 +190,11 @@ type benchReport struct {
 	Failures map[string]int     `json:"failures"` // by code, or what went wrong
 	Rate     float64            `json:"calls_per_second"`
 	Setup    map[string]float64 `json:"setup_ms"`
+	Again    int                `json:"sent_again"` // requests
 }
 
 func (l *load) report(target string) benchReport {
-	r := benchReport{Target: target, Calls: l.calls, Failures: l.failures, Setup: map[string]float64{}}
+	r := benchReport{Target: target, Calls: l.calls, Failures: l.failures, Setup: map[string]float64{}, Again: l.again}
 	for _, n := range l.failures {
 		r.Failed += n
 	}
@@ -214,8 +217,8 @@ func quantile(sorted []time.Duration, part float64) time.Duration {
 }
 
 func (r benchReport) table(w io.Writer) {
-	cells(w, "CALLS", "FAILED", "CALLS/S", "P50 MS", "P95 MS", "P99 MS", "MAX MS")
-	cells(w, r.Calls, r.Failed, r.Rate, r.Setup["p50"], r.Setup["p95"], r.Setup["p99"], r.Setup["max"])
+	cells(w, "CALLS", "FAILED", "CALLS/S", "P50 MS", "P95 MS", "P99 MS", "MAX MS", "SENT AGAIN")
+	cells(w, r.Calls, r.Failed, r.Rate, r.Setup["p50"], r.Setup["p95"], r.Setup["p99"], r.Setup["max"], r.Again)
 	if r.Failed == 0 {
 		return
 	}

@@ -102,6 +102,32 @@ func relay(c net.Conn, addr string) {
 	_, _ = io.Copy(c, to)
 }
 
+// TestBenchSentAgain: an answer that comes late fails no call; that the request was sent again counts.
+func TestBenchSentAgain(t *testing.T) {
+	s, err := sim.StartServer(sim.ServerOptions{Addr: netip.MustParseAddrPort("127.0.0.1:0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	s.SetFault(sim.Silent)
+	go func() {
+		for ; s.Stats().Retransmits == 0; time.Sleep(time.Millisecond) {
+			if t.Context().Err() != nil {
+				return
+			}
+		}
+		s.SetFault(sim.None)
+	}()
+	out, code := command(t.Context(), "", "bench", "sip:"+s.Addr().String(), "--rate", "1", "--for", "1s", "--hold", "0s", "-o", "json")
+	var r benchReport
+	if err := json.NewDecoder(strings.NewReader(out)).Decode(&r); err != nil {
+		t.Fatalf("%s\n%s", err, out)
+	}
+	if code != 0 || r.Calls != 1 || r.Failed != 0 || r.Again < 1 {
+		t.Errorf("exit status %d, %+v", code, r)
+	}
+}
+
 // TestBenchInterrupted: calls that are up end with a BYE, at once, and count, while more would be placed and afterwards.
 func TestBenchInterrupted(t *testing.T) {
 	s, err := sim.StartServer(sim.ServerOptions{Addr: netip.MustParseAddrPort("127.0.0.1:0")})

@@ -64,7 +64,7 @@ func (c *crowd) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// result counts the failures of the warming up, too. What it sends again it does not say.
+// result counts the warming up, too.
 func (c *crowd) result(ctx context.Context) (failed, again int, err error) {
 	select {
 	case <-c.p.done:
@@ -76,9 +76,12 @@ func (c *crowd) result(ctx context.Context) (failed, again int, err error) {
 		return 0, 0, err
 	}
 	defer f.Close()
-	var report struct{ Failed int }
+	var report struct {
+		Failed int `json:"failed"`
+		Again  int `json:"sent_again"`
+	}
 	if err := json.NewDecoder(f).Decode(&report); err != nil {
 		return 0, 0, fmt.Errorf("%w; the client's log ends with\n%s", err, c.l.tail(crowdLog))
 	}
-	return report.Failed, 0, nil
+	return report.Failed, report.Again, nil
 }
