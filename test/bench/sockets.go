@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -23,14 +24,15 @@ const crowdLog = "crowd"
 // gather starts the crowd, and returns when each of its sockets has had a call.
 func (l *lab) gather(ctx context.Context) (client, error) {
 	warm := max(200, l.sockets)
-	lasts := time.Duration(warm+l.calls)*time.Second/time.Duration(l.rate) + 4*time.Second
 	p, err := l.start(exec.CommandContext(ctx, l.binary, "bench", "sip:"+proxyIP+":5060;transport="+l.network, "--sockets", strconv.Itoa(l.sockets),
-		"--rate", strconv.Itoa(l.rate), "--for", lasts.String(), "--hold", l.hold.String(), "--concurrency", "200000",
+		"--rate", strconv.Itoa(l.rate), "--for", "1h", "--hold", l.hold.String(), "--concurrency", "200000",
 		"--user-agent", "ASR_MRCP_CLIENT_BENCH", "-o", "json"), crowdLog)
 	if err != nil {
 		return nil, err
 	}
 	c := &crowd{l, p}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(warm)*time.Second/time.Duration(l.rate)+time.Minute)
+	defer cancel()
 	for c.ended(ctx) < warm {
 		if err := c.wait(ctx, 100*time.Millisecond); err != nil {
 			return nil, err
@@ -58,14 +60,15 @@ func (c *crowd) wait(ctx context.Context, d time.Duration) error {
 	case <-c.p.done:
 		return fmt.Errorf("the client has ended; its log ends with\n%s", c.l.tail(crowdLog))
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("the client has placed %d calls: %w", c.ended(context.WithoutCancel(ctx)), ctx.Err())
 	case <-time.After(d):
 		return nil
 	}
 }
 
-// result counts the warming up, too.
+// result ends the crowd, and counts the warming up, too.
 func (c *crowd) result(ctx context.Context) (failed, again int, err error) {
+	_ = c.p.cmd.Process.Signal(syscall.SIGTERM) // its calls end with BYE, and it reports
 	select {
 	case <-c.p.done:
 	case <-ctx.Done():
