@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	defaultWaiting = 8192             // records
-	batch          = 64 << 10         // bytes that one write is given, and some more
-	retryAfter     = time.Second      // a write that failed
-	sayAgain       = 30 * time.Second // that it still fails
+	defaultWaiting = 8192                  // records
+	batch          = 64 << 10              // bytes that one write is given, and some more
+	gather         = 50 * time.Millisecond // how long a record waits for others, so that many cost one write
+	retryAfter     = time.Second           // a write that failed
+	sayAgain       = 30 * time.Second      // that it still fails
 )
 
 // Options make a Writer.
@@ -134,11 +135,13 @@ func (w *Writer) Stats() Stats {
 
 // Run writes until ctx ends, and then what still waits.
 func (w *Writer) Run(ctx context.Context) error {
-	retry := time.NewTicker(retryAfter)
+	retry, gathered := time.NewTicker(retryAfter), time.NewTimer(0)
 	defer retry.Stop()
+	defer gathered.Stop()
+	<-gathered.C
 	for {
 		in := w.records
-		if w.buf.Len() > 0 { // it failed: what comes meanwhile waits in the channel, which is bounded
+		if w.buf.Len() > 0 { // gathering, or it failed: what comes meanwhile waits in the channel, which is bounded
 			in = nil
 		}
 		select {
@@ -146,7 +149,15 @@ func (w *Writer) Run(ctx context.Context) error {
 			if w.file.f == nil { // the file that r is for may have come just before it
 				w.change()
 			}
-			w.take(r)
+			w.encode(r)
+			if len(w.records) < cap(w.records)/8 {
+				gathered.Reset(gather)
+				continue
+			}
+			w.take()
+			w.flush()
+		case <-gathered.C:
+			w.take()
 			w.flush()
 		case <-w.turned:
 			w.change()
@@ -159,19 +170,21 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 }
 
-// take encodes r, and what waits behind it as far as a batch goes.
-func (w *Writer) take(r *Record) {
-	for enc := json.NewEncoder(&w.buf); ; {
-		at := w.buf.Len()
-		if err := enc.Encode(r); err != nil { // no Record has a value that JSON cannot have
-			w.buf.Truncate(at)
-			w.dropped.Add(1)
-		}
-		if w.buf.Len() >= batch {
-			return
-		}
+// encode appends r to buf.
+func (w *Writer) encode(r *Record) {
+	at := w.buf.Len()
+	if err := json.NewEncoder(&w.buf).Encode(r); err != nil { // no Record has a value that JSON cannot have
+		w.buf.Truncate(at)
+		w.dropped.Add(1)
+	}
+}
+
+// take encodes what waits, as far as a batch goes.
+func (w *Writer) take() {
+	for w.buf.Len() < batch {
 		select {
-		case r = <-w.records:
+		case r := <-w.records:
+			w.encode(r)
 		default:
 			return
 		}
@@ -221,10 +234,7 @@ func (w *Writer) drain() {
 		if w.buf.Len() > 0 {
 			return // it fails
 		}
-		select {
-		case r := <-w.records:
-			w.take(r)
-		default:
+		if w.take(); w.buf.Len() == 0 {
 			return
 		}
 	}

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -116,6 +119,37 @@ func TestRotate(t *testing.T) {
 	if len(seen) != 2*each {
 		t.Errorf("%d records, want %d", len(seen), 2*each)
 	}
+}
+
+// TestGather: records that come one after the other are written together, soon.
+func TestGather(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cdr.json")
+	synctest.Test(t, func(t *testing.T) {
+		w, stop := writing(t, path, 0)
+		defer stop()
+		for i := range 10 {
+			w.Write(&Record{CallID: strconv.Itoa(i)})
+			synctest.Wait()
+			if l := ids(t, path); len(l) != 0 {
+				t.Fatalf("%v after %d", l, i)
+			}
+			time.Sleep(gather / 20)
+		}
+		time.Sleep(gather / 2)
+		synctest.Wait()
+		if l := ids(t, path); len(l) != 10 {
+			t.Errorf("%v after %v", l, gather)
+		}
+		const many = 3 * defaultWaiting / 4 // more than a batch: what is left over by one is not gathered anew
+		for range many {
+			w.Write(&Record{CallID: "x"})
+		}
+		time.Sleep(gather)
+		synctest.Wait()
+		if l := ids(t, path); len(l) < 10+many-defaultWaiting/8 {
+			t.Errorf("%d of %d after %v", len(l), 10+many, gather)
+		}
+	})
 }
 
 // TestFull: a file that takes nothing more makes nobody wait. What was cut off is completed as soon as there is room, and what
