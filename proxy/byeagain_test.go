@@ -100,7 +100,7 @@ func TestByeAgain(t *testing.T) {
 		c.answer(c.recvAt(2*time.Second, "BYE"), "200 OK")
 		srv.none()
 	})
-	inLab(t, setup{servers: tcpServer.servers, routing: hangsUp}, func(l *lab) { // one of ours
+	inLab(t, tcpServer, func(l *lab) { // one of ours
 		c, srv, _ := l.callByTCP()
 		if !l.hangUp() {
 			t.Fatal("cannot be ended")

@@ -20,7 +20,6 @@ type Routing struct {
 	Clusters  map[string]Cluster // by name; one that is not here needs nothing
 	Otherwise Otherwise
 	Failover  Failover
-	HangUp    bool // sessions that are set up now can be ended with Proxy.HangUp
 	Drain     Drain
 	Record    Record
 	Sample    float64 // the part of the INVITEs, 0 to 1, whose Steps are told

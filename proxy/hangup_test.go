@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -17,8 +18,6 @@ func (l *lab) hangUp() bool {
 	return l.p.HangUp(all[0], `SIP;cause=503;text="backend down"`)
 }
 
-func hangsUp(r *Routing) { r.HangUp = true }
-
 // TestHangUp ends a session whose server is dead: with a BYE to the client, over the flow its INVITE came on, though
 // FreeSWITCH names no Contact; and one to the server, for the case that it comes back.
 func TestHangUp(t *testing.T) {
@@ -33,7 +32,7 @@ func TestHangUp(t *testing.T) {
 		{"fs-recog-udp", "sip:" + serverA + ";transport=tcp", false},
 	} {
 		t.Run(c.scene+" "+c.server, func(t *testing.T) {
-			inLab(t, setup{servers: []string{c.server}, routing: hangsUp}, func(l *lab) {
+			inLab(t, setup{servers: []string{c.server}}, func(l *lab) {
 				client, srv := l.udp(freeswitch), l.udp(serverA)
 				if c.scene == "fs-recog-tcp" {
 					client = l.dials(ephTCP, viaTCP)
@@ -80,7 +79,7 @@ func TestHangUp(t *testing.T) {
 
 // TestHangUpBehindProxy: a proxy between the client and us is gone through, to the Contact.
 func TestHangUpBehindProxy(t *testing.T) {
-	inLab(t, setup{listen: []string{"udp 127.0.0.111:5060"}, routing: hangsUp}, func(l *lab) {
+	inLab(t, setup{listen: []string{"udp 127.0.0.111:5060"}}, func(l *lab) {
 		name := "fs-via-kamailio-udp-to-udp"
 		k, srv := l.udp("127.0.0.110:5060"), l.udp(serverA)
 		inv := k.send(l.fixture(name+"-03-server-side-INVITE").set("Contact", "<sip:bot@10.0.0.7:5090>"))
@@ -106,12 +105,76 @@ func TestHangUpBehindProxy(t *testing.T) {
 	})
 }
 
-// TestHangUpUnknown: of a session that was set up while it was not wanted nothing is kept.
+// TestHangUpUnknown: a session that was learned, and one whose 2xx came without our Record-Route, cannot be ended.
 func TestHangUpUnknown(t *testing.T) {
-	inLab(t, setup{}, func(l *lab) {
-		l.call(l.udp(freeswitch), l.udp(serverA))
-		if l.hangUp() {
-			t.Error("ended")
-		}
-	})
+	for name, prepare := range map[string]func(l *lab, client, srv *peer){
+		"learned": func(l *lab, client, srv *peer) {
+			d := l.call(client, srv)
+			l.forget()
+			client.send(d.fromClient("ACK"))
+			srv.recv("ACK")
+		},
+		"no Record-Route": func(l *lab, client, srv *peer) {
+			client.send(client.request("fs-recog-udp-01-INVITE"))
+			srv.send(srv.response(srv.recv("INVITE"), "fs-recog-udp-03-200-INVITE").without("Record-Route"))
+			client.recv("200")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inLab(t, setup{}, func(l *lab) {
+				prepare(l, l.udp(freeswitch), l.udp(serverA))
+				if s := l.sessions()[0]; l.p.CanHangUp(s) {
+					t.Errorf("can be ended: %+v", s)
+				}
+				if l.hangUp() {
+					t.Error("ended")
+				}
+			})
+		})
+	}
+}
+
+// TestHangUpKept: nothing is kept that is known without it, and a folded header field is kept as one line.
+func TestHangUpKept(t *testing.T) {
+	for _, c := range []struct {
+		name, contact, server, from string
+		client, kept                string // the target of the BYE to the client; what is kept behind To
+	}{
+		{"no Contact", "", "<sip:" + serverA + ">", "<sip:a@10.0.0.1:5090>;tag=1", "sip:a@10.0.0.1:5090", ""},
+		{"the Contact says nothing new", "<sip:a@10.0.0.1:5090>", "<sip:" + serverA + ">", "<sip:a@10.0.0.1:5090>;tag=1", "sip:a@10.0.0.1:5090", ""},
+		{"another Contact", "<sip:b@10.0.0.1:5090>;q=1", "<sip:" + serverA + ">", "<sip:a@10.0.0.1:5090>;tag=1", "sip:b@10.0.0.1:5090", "\nsip:b@10.0.0.1:5090"},
+		{"the server's, too", "", "<sip:x@10.9.9.9>", "sip:a@10.0.0.1:5090;tag=1", "sip:a@10.0.0.1:5090", "\n\nsip:x@10.9.9.9"},
+		{"folded", "", "<sip:" + serverA + ">", "\"A\r\n B\" <sip:a@10.0.0.1:5090>\r\n\t;tag=1", "sip:a@10.0.0.1:5090", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inLab(t, setup{}, func(l *lab) {
+				client, srv := l.udp(freeswitch), l.udp(serverA)
+				inv := client.request("fs-recog-udp-01-INVITE").set("From", c.from)
+				if c.contact != "" {
+					inv.set("Contact", c.contact)
+				}
+				client.send(inv)
+				srv.send(srv.response(srv.recv("INVITE"), "fs-recog-udp-03-200-INVITE").set("Contact", c.server).set("From", c.from))
+				ok := client.recv("200")
+				from := strings.ReplaceAll(c.from, "\r\n", "")
+				s := l.sessions()[0]
+				if cookie, rest, _ := strings.Cut(s.Dialog, "\n"); rest != from+"\n"+ok.get("To")+c.kept || !strings.Contains(ok.get("Record-Route"), "<sip:"+cookie+"@") || !l.p.CanHangUp(s) {
+					t.Errorf("kept %q", s.Dialog)
+				}
+				if !l.hangUp() {
+					t.Fatal("cannot be ended")
+				}
+				bye := client.recv("BYE")
+				if bye.uri() != c.client || bye.get("To") != from {
+					t.Errorf("to the client:\n%s", bye)
+				}
+				client.answer(bye, "200 OK")
+				bye = srv.recv("BYE")
+				if bye.uri() != uriOf(c.server) || bye.get("From") != from {
+					t.Errorf("to the server:\n%s", bye)
+				}
+				srv.answer(bye, "200 OK")
+			})
+		})
+	}
 }

@@ -68,7 +68,7 @@ func (p *Proxy) invite(w *worker, from transport.Flow, r *Routing, pops int) {
 	d.pops = uint8(pops)
 	d.tryingAt = now + r.Failover.TryingAfter.Milliseconds()
 	r.complete(&ask, m, from.Remote.Addr(), &o)
-	c := &call{callID: string(m.Bytes(m.CallID.Value)), route: name, ask: ask, start: time.Now(), deadline: now + r.Failover.Deadline.Milliseconds(), steps: steps}
+	c := &call{callID: string(m.Bytes(m.CallID.Value)), contact: message.AddrSpec(m.Raw, m.Contact.Value), route: name, ask: ask, start: time.Now(), deadline: now + r.Failover.Deadline.Milliseconds(), steps: steps}
 	c.attempts, c.avoid = c.room[:0], c.roomToAvoid[:0]
 	d.call = c
 	switch {
@@ -316,14 +316,10 @@ func (p *Proxy) established(w *worker, pr *pair) {
 	ses := &session.Session{Kind: p.sessions.Kind(session.Kind{Route: c.route, Cluster: c.ask.Cluster, Resource: resourceOf(m)}), CallID: c.callID, Client: pr.Data.from.Remote,
 		Start: c.start, Setup: time.Since(c.start), Lease: c.lease}
 	ses.Tried(c.attempts)
-	if r := p.routing.Load(); r.HangUp || r.Record.On {
-		if inv := p.kept(w, pr); inv != nil {
-			if r.HangUp {
-				ses.Dialog = p.dialogueOf(m, string(inv.Bytes(message.AddrSpec(inv.Raw, inv.Contact.Value))))
-			}
-			if ses.Detail = r.Record.detail(inv); ses.Detail != nil {
-				ses.Detail.Channels = channelsOf(m)
-			}
+	ses.Dialog = p.dialogueOf(w, pr.Data.msg[c.contact.Off:c.contact.End], c.lease.Backend().URI())
+	if rec := &p.routing.Load().Record; rec.On {
+		if ses.Detail = rec.detail(p.kept(w, pr)); ses.Detail != nil {
+			ses.Detail.Channels = channelsOf(m)
 		}
 	}
 	key := session.Key(m.Bytes(m.CallID.Value), m.Bytes(m.FromTag), c.lease.Backend().ID())

@@ -67,6 +67,7 @@ const maxAttempts = 16
 // call is the placing of one initial INVITE.
 type call struct {
 	callID      string
+	contact     message.Span // the URI of its Contact, in tx.msg
 	route       string
 	ask         balancer.Request // of the balancer
 	start       time.Time

@@ -78,6 +78,11 @@ func TestCountsWithoutJournal(t *testing.T) {
 		t.Fatal(a.head)
 	}
 	d.await("the session is learned", time.Second, func() bool { return sum(d.metrics(), "mrcproxy_backend_sessions") == 1 })
+	if l := d.listed(); len(l) != 1 || !l[0].Learned || l[0].Endable {
+		t.Errorf("listed: %+v", l)
+	} else if err := d.api().Terminate(t.Context(), l[0].ID); err == nil || !strings.Contains(err.Error(), "cannot be ended") {
+		t.Errorf("terminate: %v", err)
+	}
 	ended.bye()
 	refreshed.bye()
 	d.freed()

@@ -217,7 +217,10 @@ type Session struct {
 	Start    time.Time `json:"start"`
 	Expires  time.Time `json:"expires,omitzero"` // when it ends unless it is refreshed
 	// Learned: it began at another process, and Start is when this one learned of it.
-	Learned  bool      `json:"learned,omitempty"`
+	Learned bool `json:"learned,omitempty"`
+	// Endable: Terminate can end it. What a BYE to both sides needs is known of each session whose INVITE's answer this
+	// instance, or the one before it with the same journal, has seen.
+	Endable  bool      `json:"endable"`
 	SetupMS  float64   `json:"setup_ms"`
 	Attempts []Attempt `json:"attempts"`
 }

@@ -37,7 +37,6 @@ func routing(c *config.Config) *proxy.Routing {
 	f := c.Failover
 	r := &proxy.Routing{
 		Clusters:  make(map[string]proxy.Cluster),
-		HangUp:    c.Sessions.OnBackendDown == config.Bye,
 		Allow:     c.Clients.Allow,
 		Rate:      proxy.Rate{PerSource: c.Clients.Rate, Total: c.Clients.TotalRate},
 		Otherwise: proxy.Otherwise{Reject: c.Otherwise.Reject, Cluster: c.Otherwise.Cluster},

@@ -42,7 +42,7 @@ func (c control) Sessions(q api.SessionQuery) (api.SessionPage, error) {
 		page.Next = sessionID(all[len(all)-1].Key())
 	}
 	for _, s := range all {
-		page.Sessions = append(page.Sessions, shownSession(s))
+		page.Sessions = append(page.Sessions, c.shownSession(s))
 	}
 	return page, nil
 }
@@ -55,10 +55,10 @@ func wanted(q api.SessionQuery, s *session.Session) bool {
 		(q.Backend == "" || q.Backend == b.URI() || q.Backend == backendID(b.ID())) && (q.Route == "" || q.Route == s.Route)
 }
 
-func shownSession(s *session.Session) api.Session {
+func (c control) shownSession(s *session.Session) api.Session {
 	b := s.Backend()
 	shown := api.Session{ID: sessionID(s.Key()), CallID: s.CallID, Route: s.Route, Cluster: b.Cluster(), Wanted: s.Cluster, IDC: b.IDC(), Backend: b.URI(),
-		Resource: s.Resource, Start: s.Start, Expires: s.Expires(), SetupMS: ms(s.Setup), Attempts: []api.Attempt{}, Learned: s.Learned}
+		Resource: s.Resource, Start: s.Start, Expires: s.Expires(), SetupMS: ms(s.Setup), Attempts: []api.Attempt{}, Learned: s.Learned, Endable: c.proxy.CanHangUp(s)}
 	if s.Client.IsValid() {
 		shown.Client = s.Client.String()
 	}
@@ -68,8 +68,11 @@ func shownSession(s *session.Session) api.Session {
 	return shown
 }
 
-// Terminate implements admin.Daemon. What a BYE to both sides needs is kept with sessions that were set up while
-// sessions.on_backend_down was bye.
+// unendable is why a session that the API does not show as endable cannot be ended.
+const unendable = "this session cannot be ended from here, only by its client or server: what a BYE needs of its INVITE's answer is not known. It began at " +
+	"another instance, or was lost by the journal and learned again, or was written down by a version that did not keep that, or the secret has changed since"
+
+// Terminate implements admin.Daemon.
 func (c control) Terminate(id, by string) error {
 	key, err := strconv.ParseUint(id, 16, 64)
 	var found *session.Session
@@ -85,7 +88,7 @@ func (c control) Terminate(id, by string) error {
 	case found == nil:
 		return failure(http.StatusNotFound, "there is no session with the id %q", id)
 	case !c.proxy.HangUp(found, `SIP;cause=200;text="ended by an operator"`):
-		return failure(http.StatusNotImplemented, "what a BYE to both sides needs is not known of this session: it is kept while sessions.on_backend_down is bye")
+		return failure(http.StatusNotImplemented, unendable)
 	}
 	c.sessions.End(key, session.Operator)
 	b := found.Backend()

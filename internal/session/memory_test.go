@@ -25,7 +25,7 @@ func TestMemory(t *testing.T) {
 		s := &Session{
 			Kind:   tb.Kind(Kind{Route: strings.Clone("asr"), Cluster: strings.Clone("asr"), Resource: "speechrecog"}),
 			CallID: id, Client: client, Start: time.Now(), Lease: l,
-			Dialog: fmt.Sprintf("%047d\n<sip:10.1.2.3:5090>;tag=3cKUNm0ZeKmrD\n<sip:10.1.0.5:5060>;tag=fa2f23d04aba4d19\n", i),
+			Dialog: fmt.Sprintf("%047d\n<sip:10.1.2.3:5090>;tag=3cKUNm0ZeKmrD\n<sip:10.1.0.5:5060>;tag=fa2f23d04aba4d19", i),
 		}
 		s.Tried([]Attempt{{l.Backend(), "200", time.Millisecond}})
 		key := Key([]byte(id), []byte("tag"), 1)

@@ -47,7 +47,6 @@ data_dir: %[5]s
 listen: ["udp://127.0.0.1:0"]
 admin: {listen: "127.0.0.1:0"}
 health: {interval: 50ms, timeout: 500ms, rise: 1, fall: 1}
-sessions: {on_backend_down: bye}
 otherwise: {cluster: asr}
 clusters:
   - name: asr

@@ -160,9 +160,9 @@ function found(page) {
     h("code", {}, s.call_id),
     h("p", {}, `${s.backend.replace(/^sips?:/, "")} (${s.cluster}${s.wanted_cluster === s.cluster ? "" : `, for ${s.wanted_cluster}`}${s.idc ? `, ${s.idc}` : ""}) by route ${s.route || "?"} · for ${ago(s.start)} · set up in ${s.setup_ms.toFixed(1)} ms`),
     s.attempts.length > 1 ? h("p", { class: "about" }, s.attempts.map((a) => `${a.backend} ${a.outcome} ${a.ms.toFixed(0)} ms`).join(" → ")) : null,
-    h("button", { type: "button", "aria-label": `End the session ${s.call_id}`, onclick: async () => {
+    s.endable ? h("button", { type: "button", "aria-label": `End the session ${s.call_id}`, onclick: async () => {
       if (await confirm("terminate", {}, 1, () => send("DELETE", `sessions/${s.id}`))) find();
-    } }, "End"))));
+    } }, "End") : null)));
 }
 
 // theme goes round: as the system, light, dark.
