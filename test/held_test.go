@@ -281,7 +281,7 @@ func TestHeld(t *testing.T) {
 		t.Errorf("a call costs %v beside %d sessions, want at most %v", with, n, allowed)
 	}
 	if n >= 100000 {
-		d.await("no transaction is left", time.Minute, func() bool { return sum(d.metrics(), "mrcproxy_transactions") == 0 })
+		d.await("no transaction is left but of probes", time.Minute, func() bool { return sum(d.metrics(), "mrcproxy_transactions") < 20 })
 		t.Logf("memory without transactions: %d MB", d.resident())
 	}
 	l.written()

@@ -80,9 +80,8 @@ func choose(growth bool, only, against string) []subject {
 			{name: "all of these", proxy: "mrcproxy", with: []string{"scrape", "page", "cdr", "hep"}},
 			{name: "one core", proxy: "mrcproxy", env: []string{"GOMAXPROCS=1"}},
 			{name: "two cores", proxy: "mrcproxy", env: []string{"GOMAXPROCS=2"}},
-			{name: "GOGC=50", proxy: "mrcproxy", env: []string{"GOGC=50"}},
+			{name: "GOGC=100", proxy: "mrcproxy", env: []string{"GOGC=100"}},
 			{name: "GOGC=200", proxy: "mrcproxy", env: []string{"GOGC=200"}},
-			{name: "GOGC=400", proxy: "mrcproxy", env: []string{"GOGC=400"}},
 		}
 	}
 	if only == "" {
