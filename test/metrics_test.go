@@ -53,9 +53,9 @@ clusters:
 		`mrcproxy_session_duration_seconds_count{cluster="asr"}`:           3,
 		`mrcproxy_dropped_total{reason="no_dialog"}`:                       1,
 		`mrcproxy_dropped_total{reason="malformed"}`:                       0,
-		"mrcproxy_sessions":                                                1,
-		"go_gc_gogc_percent":                                               50, // unless GOGC says otherwise
-		"mrcproxy_config_last_reload_successful":                           1,
+		"mrcproxy_sessions":                      1,
+		"go_gc_gogc_percent":                     50, // unless GOGC says otherwise
+		"mrcproxy_config_last_reload_successful": 1,
 		`mrcproxy_invite_duration_seconds_bucket{cluster="asr",le="+Inf"}`: 4,
 		`mrcproxy_transport_connections`:                                   0,
 	} {
