@@ -88,8 +88,9 @@ func protoAt(flags byte, shift int) transport.Proto {
 	return transport.UDP + transport.Proto(flags>>shift&3)
 }
 
-// cookieCoding is strict about the bits that its last character has to spare: a cookie has one spelling.
-var cookieCoding = base64.RawURLEncoding.Strict()
+// cookieCoding is base64 with "." for "C": a peer that looks for "CSeq" or "Call-ID" anywhere in a message, as SIPp 3.6 does, would
+// find it in one cookie of 400,000. It is strict about the bits that its last character has to spare: a cookie has one spelling.
+var cookieCoding = base64.NewEncoding("AB.DEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_").WithPadding(base64.NoPadding).Strict()
 
 // append appends the cookie's text, which is unreserved characters only (RFC 3261 25.1), for the dialog of that Call-ID.
 func (k *keys) append(dst []byte, c *cookie, callID []byte) []byte {

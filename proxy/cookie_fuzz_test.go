@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"encoding/base64"
 	"maps"
 	"slices"
 	"testing"
@@ -23,7 +22,7 @@ func FuzzCookie(f *testing.F) {
 		}
 		callID := m.Bytes(m.CallID.Value)
 		text := k.append(nil, &c, callID)
-		raw, err := base64.RawURLEncoding.DecodeString(string(text))
+		raw, err := cookieCoding.DecodeString(string(text))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -45,7 +44,7 @@ func FuzzCookie(f *testing.F) {
 		body = bytes.Clone(body)
 		body[0] = k.list[0].id
 		signed := k.list[0].mac(bytes.Clone(body), body, callID)
-		own := base64.RawURLEncoding.AppendEncode(nil, signed)
+		own := cookieCoding.AppendEncode(nil, signed)
 		c, ok = k.parse(own, callID)
 		if !ok {
 			return // it has no such length

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/base64"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -31,7 +30,7 @@ func someCookies() []cookie {
 // TestCookie: what goes in comes out, in unreserved characters (RFC 3261 25.1), and any change is noticed.
 func TestCookie(t *testing.T) {
 	k := newKeys([][]byte{[]byte("one")})
-	unreserved := regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	unreserved := regexp.MustCompile(`^[ABD-Za-z0-9_.-]+$`)
 	for _, c := range someCookies() {
 		text := k.append(nil, &c, []byte("call"))
 		if !unreserved.Match(text) {
@@ -49,7 +48,7 @@ func TestCookie(t *testing.T) {
 			}
 		}
 		for i, was := range text {
-			for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+			for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") {
 				if text[i] = c; c == was {
 					continue
 				}
@@ -59,11 +58,11 @@ func TestCookie(t *testing.T) {
 			}
 			text[i] = was
 		}
-		raw, _ := base64.RawURLEncoding.DecodeString(string(text))
+		raw, _ := cookieCoding.DecodeString(string(text))
 		for i := range raw {
 			for bit := range 8 {
 				raw[i] ^= 1 << bit
-				if _, ok := k.parse([]byte(base64.RawURLEncoding.EncodeToString(raw)), []byte("call")); ok {
+				if _, ok := k.parse([]byte(cookieCoding.EncodeToString(raw)), []byte("call")); ok {
 					t.Errorf("valid with bit %d of byte %d turned", bit, i)
 				}
 				raw[i] ^= 1 << bit
@@ -222,5 +221,24 @@ func TestRestart(t *testing.T) {
 			old.Tick() // the lease was the predecessor's
 			l.run()
 		})
+	}
+}
+
+// TestCookieLetters: a cookie has unreserved characters only (RFC 3261 25.1), and never the name of a header field that somebody may
+// look for anywhere in a message.
+func TestCookieLetters(t *testing.T) {
+	seen := map[rune]bool{}
+	for i := range 1 << 12 {
+		for _, c := range cookieCoding.EncodeToString([]byte{byte(i >> 4), byte(i << 4), 0}) {
+			seen[c] = true
+		}
+	}
+	for c := range seen {
+		if !strings.ContainsRune("ABDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.", c) {
+			t.Errorf("%q", c)
+		}
+	}
+	if len(seen) != 64 {
+		t.Errorf("%d letters", len(seen))
 	}
 }

@@ -12,14 +12,14 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // What differs from run to run: our branches, cookies and tags. Each gets a number in the order of appearance, so that
-// it shows where the same one comes again (an ACK's branch, both Record-Routes' cookie).
+// it shows where the same one comes again (an ACK's branch, both Record-Routes' cookie). It is the group of the expression.
 var random = []struct {
 	name string
 	re   *regexp.Regexp
 }{
-	{"branch", regexp.MustCompile(`z9hG4bKmqa\.z9hG4bKmq[0-9a-f]{34}|z9hG4bKmq[0-9a-f]{34}|z9hG4bKmqa[0-9a-f]{16}`)},
-	{"cookie", regexp.MustCompile(`[A-Za-z0-9_-]{40,}`)},
-	{"tag", regexp.MustCompile(`mq[0-9a-f]{16}`)},
+	{"branch", regexp.MustCompile(`(z9hG4bKmqa\.z9hG4bKmq[0-9a-f]{34}|z9hG4bKmq[0-9a-f]{34}|z9hG4bKmqa[0-9a-f]{16})`)},
+	{"cookie", regexp.MustCompile(`sip:([A-Za-z0-9_.-]{40,})@`)},
+	{"tag", regexp.MustCompile(`(mq[0-9a-f]{16})`)},
 }
 
 // golden holds every byte that the proxy sent in a scene against testdata/golden.
@@ -39,12 +39,13 @@ func (l *lab) golden(name string) {
 					n++
 				}
 			}
-			raw = r.re.ReplaceAllStringFunc(raw, func(text string) string {
+			raw = r.re.ReplaceAllStringFunc(raw, func(all string) string {
+				text := r.re.FindStringSubmatch(all)[1]
 				if seen[text] == "" {
 					n++
 					seen[text] = fmt.Sprintf("{%s %d}", r.name, n)
 				}
-				return seen[text]
+				return strings.Replace(all, text, seen[text], 1)
 			})
 		}
 		fmt.Fprintf(&b, "==== %v: %v to %v\n%s", s.at.Sub(l.start), s.flow.Proto, s.to, strings.ReplaceAll(raw, "\r\n", "\n"))

@@ -8,7 +8,7 @@ import (
 	"mrcproxy/proxy/transport"
 )
 
-var cookieText = regexp.MustCompile(`<sip:([A-Za-z0-9_-]+)@`)
+var cookieText = regexp.MustCompile(`<sip:([A-Za-z0-9_.-]+)@`)
 
 // TestRecordRoute: one Record-Route where both sides look alike, else two (RFC 5658), the server's topmost; FreeSWITCH
 // never sends ACK and BYE when the one it sees first has another transport than its own.
