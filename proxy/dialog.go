@@ -107,7 +107,7 @@ func (p *Proxy) peer(c *cookie, toServer bool) transport.Flow {
 		if conn, ok := p.net.Find(f.Proto, f.Remote); ok {
 			f.Conn = conn
 		} else {
-			f.Remote = netip.AddrPortFrom(f.Remote.Addr(), c.callback)
+			f = atPort(f, c.callback)
 		}
 	}
 	return f

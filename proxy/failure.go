@@ -96,7 +96,7 @@ func (p *Proxy) again(w *worker, pr *pair) bool {
 		return false
 	}
 	if !pr.Data.toServer {
-		b.flow.Remote = netip.AddrPortFrom(b.flow.Remote.Addr(), pr.Data.callback)
+		b.flow = atPort(b.flow, pr.Data.callback)
 	}
 	w.out = p.appendRequest(w.out[:0], w, m, pr, b)
 	return p.sendBranch(b, w.out)

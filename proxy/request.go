@@ -166,8 +166,7 @@ func (p *Proxy) reply(w *worker, from transport.Flow, code int, header string) {
 	m := &w.m
 	r := message.Reply{Status: code, ToTag: p.tagOf(m), Header: header, Source: from.Remote.Addr(), Port: from.Remote.Port()}
 	w.out = m.AppendReply(w.out[:0], &r)
-	from.Remote = netip.AddrPortFrom(from.Remote.Addr(), replyPort(m, from))
-	p.send(from, w.out)
+	p.send(atPort(from, replyPort(m, from)), w.out)
 }
 
 // refuse is reply for what we do not take; nothing ever answers an ACK.

@@ -89,9 +89,11 @@ type call struct {
 }
 
 // replyTo is where responses go.
-func (d *tx) replyTo() transport.Flow {
-	f := d.from
-	f.Remote = netip.AddrPortFrom(f.Remote.Addr(), d.replyPort)
+func (d *tx) replyTo() transport.Flow { return atPort(d.from, d.replyPort) }
+
+// atPort is the flow to another port of the same address.
+func atPort(f transport.Flow, port uint16) transport.Flow {
+	f.Remote = netip.AddrPortFrom(f.Remote.Addr(), port)
 	return f
 }
 

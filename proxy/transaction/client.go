@@ -37,7 +37,8 @@ type Client struct {
 // Start begins the transaction with the request's sending; t1 is the first retransmission interval, timeout how long to
 // wait before TimedOut.
 func (c *Client) Start(invite, reliable bool, t1, timeout, now Time) {
-	*c = Client{State: Calling, Invite: invite, Reliable: reliable, t1: int32(t1), interval: int32(t1), resendAt: Never, endAt: Never, TimeoutAt: now + timeout}
+	first := int32(min(t1, Lifetime)) // nothing is resent for longer
+	*c = Client{State: Calling, Invite: invite, Reliable: reliable, t1: first, interval: first, resendAt: Never, endAt: Never, TimeoutAt: now + timeout}
 	if !reliable {
 		c.resendAt = now + t1
 	}
