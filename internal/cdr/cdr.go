@@ -135,10 +135,9 @@ func (w *Writer) Stats() Stats {
 
 // Run writes until ctx ends, and then what still waits.
 func (w *Writer) Run(ctx context.Context) error {
-	retry, gathered := time.NewTicker(retryAfter), time.NewTimer(0)
+	retry, gathered := time.NewTicker(retryAfter), time.NewTimer(gather)
 	defer retry.Stop()
 	defer gathered.Stop()
-	<-gathered.C
 	for {
 		in := w.records
 		if w.buf.Len() > 0 { // gathering, or it failed: what comes meanwhile waits in the channel, which is bounded
